@@ -1,0 +1,165 @@
+package event
+
+import (
+	"fmt"
+	"net/http"
+	"net/textproto"
+	"strings"
+	"time"
+)
+
+// SpecVersion is the CloudEvents version of the wire form.
+const SpecVersion = "1.0"
+
+// The headers of the wire form.
+const (
+	headerSpecVersion = "ce-specversion"
+	headerID          = "ce-id"
+	headerSource      = "ce-source"
+	headerType        = "ce-type"
+	headerTime        = "ce-time"
+	headerReceiver    = "ce-belayreceiver"
+	headerSourceID    = "ce-belaysource"
+	headerKey         = "ce-belaykey"
+	headerTenant      = "ce-belaytenant"
+	headerContentType = "content-type"
+	headerTraceparent = "traceparent"
+
+	// requestPrefix marks the kept headers of the request. Its own prefix keeps
+	// them apart from the attributes and from the broker's Nats-… headers.
+	requestPrefix = "http-"
+)
+
+// Encode returns the event as the headers and the data of a message, in
+// CloudEvents binary mode
+// (https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/nats-protocol-binding.md):
+//
+//	┌─ headers ──────────────────────────────────────────────────────────┐
+//	│ ce-specversion: 1.0                                                │
+//	│ ce-id: 72d3162e-cc78-11e3-81ab-4c9367dc0958                        │
+//	│ ce-source: /github/default                                         │
+//	│ ce-type: github.pull_request.opened                                │
+//	│ ce-time: 2026-11-22T10:00:00.123456789Z                            │
+//	│ ce-belayreceiver: github   ce-belaysource: default   (a webhook)   │
+//	│ ce-belaytenant: acme                            (a notification)   │
+//	│ ce-belaykey: octo/hello                             (if there is)  │
+//	│ content-type: application/json                      (if there is)  │
+//	│ traceparent: 00-0af7651916cd43dd8448eb211c80319c-…  (if there is)  │
+//	│ http-X-Github-Event: pull_request    one for each kept header line │
+//	├─ data ─────────────────────────────────────────────────────────────┤
+//	│ the body, byte for byte                                            │
+//	└────────────────────────────────────────────────────────────────────┘
+//
+// Values are percent-encoded as the CloudEvents HTTP and NATS bindings say:
+// bytes outside printable ASCII, the space, the double quote and the percent
+// sign. In content-type and the kept headers an inner space and the double
+// quote stay as they are.
+func (e *Event) Encode() (header map[string][]string, data []byte) {
+	h := make(map[string][]string, 10+len(e.Header))
+	set := func(name, value string) {
+		if value != "" {
+			h[name] = []string{escapeValue(value)}
+		}
+	}
+	h[headerSpecVersion] = []string{SpecVersion}
+	set(headerID, e.ID)
+	set(headerSource, e.Source)
+	set(headerType, e.Type)
+	if !e.Time.IsZero() {
+		h[headerTime] = []string{e.Time.UTC().Format(time.RFC3339Nano)}
+	}
+	set(headerReceiver, e.Receiver)
+	set(headerSourceID, e.SourceID)
+	set(headerKey, e.Key)
+	set(headerTenant, e.Tenant)
+	set(headerTraceparent, e.Traceparent)
+	if e.ContentType != "" {
+		h[headerContentType] = []string{escapeText(e.ContentType)}
+	}
+	for name, values := range e.Header {
+		escaped := make([]string, len(values))
+		for i, v := range values {
+			escaped[i] = escapeText(v)
+		}
+		h[requestPrefix+name] = escaped
+	}
+	return h, e.Body
+}
+
+// Decode is the reverse of [Event.Encode]. Headers that are not the event's
+// (the broker's own) are passed over. It fails if an attribute is missing that
+// CloudEvents requires, or a value is not well-formed.
+func Decode(header map[string][]string, data []byte) (*Event, error) {
+	if v := first(header, headerSpecVersion); v != SpecVersion {
+		return nil, fmt.Errorf("event: %s is %q, want %q", headerSpecVersion, v, SpecVersion)
+	}
+	e := &Event{Body: data}
+	for _, field := range []struct {
+		name     string
+		into     *string
+		required bool
+	}{
+		{headerID, &e.ID, true},
+		{headerSource, &e.Source, true},
+		{headerType, &e.Type, true},
+		{headerReceiver, &e.Receiver, false},
+		{headerSourceID, &e.SourceID, false},
+		{headerKey, &e.Key, false},
+		{headerTenant, &e.Tenant, false},
+		{headerContentType, &e.ContentType, false},
+		{headerTraceparent, &e.Traceparent, false},
+	} {
+		value, err := unescape(first(header, field.name))
+		if err != nil {
+			return nil, fmt.Errorf("event: %s: %w", field.name, err)
+		}
+		if value == "" && field.required {
+			return nil, fmt.Errorf("event: %s is missing", field.name)
+		}
+		*field.into = value
+	}
+	if t := first(header, headerTime); t != "" {
+		var err error
+		if e.Time, err = time.Parse(time.RFC3339Nano, t); err != nil {
+			return nil, fmt.Errorf("event: %s: %w", headerTime, err)
+		}
+	}
+	for name, values := range header {
+		kept, ok := strings.CutPrefix(name, requestPrefix)
+		if !ok {
+			continue
+		}
+		for _, v := range values {
+			value, err := unescape(v)
+			if err != nil {
+				return nil, fmt.Errorf("event: %s: %w", name, err)
+			}
+			if e.Header == nil {
+				e.Header = make(http.Header)
+			}
+			e.Header[kept] = append(e.Header[kept], value)
+		}
+	}
+	return e, nil
+}
+
+// Keep copies the named lines of a request's headers onto the event, in the
+// request's own order.
+func (e *Event) Keep(request http.Header, names ...string) {
+	for _, name := range names {
+		name = textproto.CanonicalMIMEHeaderKey(name)
+		if values := request[name]; len(values) > 0 {
+			if e.Header == nil {
+				e.Header = make(http.Header, len(names))
+			}
+			e.Header[name] = values
+		}
+	}
+}
+
+func first(header map[string][]string, name string) string {
+	if values := header[name]; len(values) > 0 {
+		return values[0]
+	}
+	return ""
+}

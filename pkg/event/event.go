@@ -1,0 +1,124 @@
+// Package event holds the noun that all of Belay works on: one verified
+// webhook, or one notification, and its form on the wire.
+package event
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/google/uuid"
+)
+
+// Partitions is the number of partitions that events are spread over by their
+// key. It is part of every stored subject and can never change.
+const Partitions = 64
+
+// Event is one verified webhook, or one notification. It carries CloudEvents
+// 1.0 attributes (https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md)
+// and the body exactly as it was received. Its wire form is drawn at
+// [Event.Encode].
+type Event struct {
+	// ID is the provider's delivery id where it is stable over retries, else a
+	// UUIDv7. Together with Source it names the event.
+	ID string
+	// Source is the CloudEvents source: /github/default for a webhook.
+	Source string
+	// Type is the CloudEvents type: github.pull_request.opened for a webhook,
+	// the bare name (deploy.requested) for a notification.
+	Type string
+	// Time is when ingress accepted the event, or the notification was made.
+	Time time.Time
+	// ContentType is the media type of Body; empty if the sender named none.
+	ContentType string
+	// Traceparent is the W3C trace context of the request; empty for none.
+	Traceparent string
+
+	// Receiver is the provider's name in the catalogue; empty for a notification.
+	Receiver string
+	// SourceID is the id of the source at that receiver (default, eu, …).
+	SourceID string
+	// Key decides the partition, and the order of an ordered chain. Empty: ID.
+	Key string
+	// Tenant owns a notification: only its subscriptions see it. Empty for a webhook.
+	Tenant string
+
+	// Header holds the request headers that the receiver says are worth keeping.
+	Header http.Header
+	// Body is the request's body, byte for byte.
+	Body []byte
+
+	// The rest belongs to the chain that the event is running in. The worker
+	// sets it before each handler; it is not part of the stored event.
+
+	// Run is 0 for what came in, and one higher for every replay, and every
+	// redrive from the start, of the event in this chain.
+	Run int
+	// Attempt counts the tries of the running handler, from 1.
+	Attempt int
+	// IdempotencyKey is the same for every attempt of one handler on one event
+	// in one run, and differs between handlers, chains and runs.
+	IdempotencyKey string
+	// Values are what handlers leave for the later handlers of the chain. They
+	// survive a retry.
+	Values Values
+}
+
+// NewID returns an id for an event whose provider gives it none: a UUIDv7
+// (https://www.rfc-editor.org/rfc/rfc9562#name-uuid-version-7).
+func NewID() string {
+	id, err := uuid.NewV7()
+	if err != nil {
+		// The kernel's random source is gone: nothing that signs or names can go on.
+		panic("event: no randomness: " + err.Error())
+	}
+	return id.String()
+}
+
+// TypeOf joins the receiver and the provider's name of an event to a CloudEvents
+// type. An event without a name has the receiver's name as its type.
+func TypeOf(receiver, name string) string {
+	switch {
+	case receiver == "":
+		return name
+	case name == "":
+		return receiver
+	}
+	return receiver + "." + name
+}
+
+// Name is the event's type without the receiver: pull_request.opened. It is
+// what patterns are matched with.
+func (e *Event) Name() string {
+	if e.Receiver == "" {
+		return e.Type
+	}
+	if e.Type == e.Receiver {
+		return ""
+	}
+	return strings.TrimPrefix(e.Type, e.Receiver+".")
+}
+
+// Partition is the partition of the event's key, 0 to 63. Events of one key
+// always share a partition.
+func (e *Event) Partition() int {
+	key := e.Key
+	if key == "" {
+		key = e.ID
+	}
+	return int(xxhash.Sum64String(key) % Partitions)
+}
+
+// MsgID identifies the event for deduplication by the broker:
+// receiver/source/id, or, above 128 bytes, a hash of it.
+func (e *Event) MsgID() string {
+	id := escapeValue(e.Receiver + "/" + e.SourceID + "/" + e.ID)
+	if len(id) <= 128 {
+		return id
+	}
+	sum := sha256.Sum256([]byte(id))
+	return "sha256/" + hex.EncodeToString(sum[:])
+}
