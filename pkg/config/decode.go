@@ -1,0 +1,262 @@
+package config
+
+import (
+	"encoding"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/goccy/go-yaml/ast"
+)
+
+// maxValues bounds the values of a file after its aliases are followed: a few
+// lines of aliases to aliases could otherwise stand for billions.
+const maxValues = 100_000
+
+// A decoder puts a parsed file into the structs, strictly, and notes the line of
+// every value. The library's own decoder stops at the first problem, and forgets
+// the lines that validation needs later.
+type decoder struct {
+	file     *File
+	opt      Options
+	anchors  map[string]ast.Node
+	values   int
+	problems Problems
+	bad      map[string]bool // paths without a value, because it has a problem
+}
+
+func (d *decoder) document(tree *ast.File) {
+	docs := slices.DeleteFunc(slices.Clone(tree.Docs), func(doc *ast.DocumentNode) bool { return doc.Body == nil })
+	if len(docs) == 0 {
+		d.wrong(nil, &FieldError{Want: "the file is empty, want sources and chains"})
+		return
+	}
+	if len(docs) > 1 {
+		d.wrong(docs[1].Body, &FieldError{Want: "want one document in the file, not several"})
+		return
+	}
+	d.anchors = map[string]ast.Node{}
+	ast.Walk(d, docs[0].Body)
+	d.value(docs[0].Body, reflect.ValueOf(d.file).Elem(), "")
+}
+
+// Visit collects the anchors.
+func (d *decoder) Visit(node ast.Node) ast.Visitor {
+	if a, ok := node.(*ast.AnchorNode); ok && a.Name != nil {
+		d.anchors[a.Name.GetToken().Value] = a.Value
+	}
+	return d
+}
+
+func (d *decoder) wrong(node ast.Node, err *FieldError) {
+	d.problems = append(d.problems, &Problem{File: d.file.path, Line: lineOf(node), Err: err})
+	d.bad[err.Path] = true
+}
+
+func lineOf(node ast.Node) int {
+	if node == nil || reflect.ValueOf(node).IsNil() {
+		return 0
+	}
+	if m, ok := node.(*ast.MappingNode); ok && len(m.Values) > 0 && !m.IsFlowStyle {
+		// A block mapping's own token is the first colon.
+		node = m.Values[0].Key
+	}
+	if tk := node.GetToken(); tk != nil && tk.Position != nil {
+		return tk.Position.Line
+	}
+	return 0
+}
+
+// resolve follows anchors and aliases to the value they stand for.
+func (d *decoder) resolve(node ast.Node) ast.Node {
+	for range 100 { // an alias of an alias of itself ends here
+		switch n := node.(type) {
+		case *ast.AnchorNode:
+			node = n.Value
+		case *ast.AliasNode:
+			node = d.anchors[n.Value.GetToken().Value]
+		default:
+			return node
+		}
+	}
+	return nil
+}
+
+// value decodes one node into the struct, slice, map or scalar that it is for.
+// What is null counts as left out.
+func (d *decoder) value(at ast.Node, into reflect.Value, path string) {
+	if d.values++; d.values > maxValues {
+		if d.values == maxValues+1 {
+			d.wrong(at, &FieldError{Path: path, Want: fmt.Sprintf("more than %d values, want fewer", maxValues)})
+		}
+		return
+	}
+	node := d.resolve(at)
+	if node == nil || node.Type() == ast.NullType {
+		return
+	}
+	d.file.index[path] = lineOf(at)
+	if into.Kind() == reflect.Pointer {
+		if into.IsNil() {
+			into.Set(reflect.New(into.Type().Elem()))
+		}
+		if def, ok := into.Interface().(defaulter); ok {
+			def.setDefaults()
+		}
+		into = into.Elem()
+	} else if def, ok := into.Addr().Interface().(defaulter); ok {
+		def.setDefaults()
+	}
+	switch {
+	case into.Type() == reflect.TypeFor[Secret]():
+		d.secret(node, into.Addr().Interface().(*Secret), path)
+	case into.Kind() == reflect.Struct:
+		d.object(node, into, path)
+	case into.Kind() == reflect.Slice:
+		d.list(node, into, path)
+	case into.Kind() == reflect.Map:
+		d.table(node, into, path)
+	default:
+		d.scalar(node, into, path)
+	}
+}
+
+func (d *decoder) object(node ast.Node, into reflect.Value, path string) {
+	entries, ok := node.(ast.MapNode)
+	if !ok {
+		d.wrong(node, &FieldError{Path: path, Want: "want fields (name: value), not " + kindOf(node)})
+		return
+	}
+	fields := map[string]reflect.Value{}
+	for i := range into.NumField() {
+		if name := into.Type().Field(i).Tag.Get("yaml"); name != "" {
+			fields[name] = into.Field(i)
+		}
+	}
+	for it := entries.MapRange(); it.Next(); {
+		name := it.Key().GetToken().Value
+		field, ok := fields[name]
+		if !ok {
+			known := strings.Join(slices.Sorted(maps.Keys(fields)), ", ")
+			d.wrong(it.Key(), &FieldError{Path: child(path, name), Want: "unknown field, want one of " + known})
+			continue
+		}
+		d.value(it.Value(), field, child(path, name))
+	}
+}
+
+func (d *decoder) list(node ast.Node, into reflect.Value, path string) {
+	seq, ok := node.(*ast.SequenceNode)
+	if !ok {
+		d.wrong(node, &FieldError{Path: path, Want: "want a list ([a, b] or lines with -), not " + kindOf(node)})
+		return
+	}
+	// An element that is null is kept out, and does not move the index of those
+	// after it: paths name the places of the file.
+	out := reflect.MakeSlice(into.Type(), len(seq.Values), len(seq.Values))
+	for i, v := range seq.Values {
+		if n := d.resolve(v); n == nil || n.Type() == ast.NullType {
+			d.wrong(v, &FieldError{Path: element(path, i), Want: "empty, want a value"})
+		}
+		d.value(v, out.Index(i), element(path, i))
+	}
+	into.Set(out)
+}
+
+func (d *decoder) table(node ast.Node, into reflect.Value, path string) {
+	entries, ok := node.(ast.MapNode)
+	if !ok {
+		d.wrong(node, &FieldError{Path: path, Want: "want fields (name: value), not " + kindOf(node)})
+		return
+	}
+	into.Set(reflect.MakeMap(into.Type()))
+	for it := entries.MapRange(); it.Next(); {
+		name := it.Key().GetToken().Value
+		v := reflect.New(into.Type().Elem()).Elem()
+		d.value(it.Value(), v, child(path, name))
+		into.SetMapIndex(reflect.ValueOf(name), v)
+	}
+}
+
+// secret decodes a reference. Nothing that stands there is ever repeated.
+func (d *decoder) secret(node ast.Node, into *Secret, path string) {
+	text, ok := scalarText(node)
+	if !ok {
+		d.wrong(node, &FieldError{Path: path, Want: "want env:NAME or file:/path as text, not " + kindOf(node)})
+		return
+	}
+	s, want := parseSecret(text, d.opt)
+	if want != "" {
+		d.wrong(node, &FieldError{Path: path, Want: want})
+		return
+	}
+	*into = s
+}
+
+func (d *decoder) scalar(node ast.Node, into reflect.Value, path string) {
+	text, ok := scalarText(node)
+	if !ok {
+		d.wrong(node, &FieldError{Path: path, Want: "want " + scalarName(into) + ", not " + kindOf(node)})
+		return
+	}
+	var err error
+	switch u, custom := into.Addr().Interface().(encoding.TextUnmarshaler); {
+	case custom:
+		err = u.UnmarshalText([]byte(text))
+	case into.Kind() == reflect.String:
+		into.SetString(text)
+	case into.CanInt():
+		var v int64
+		if v, err = strconv.ParseInt(text, 10, into.Type().Bits()); err == nil {
+			into.SetInt(v)
+		}
+	case into.CanFloat():
+		var v float64
+		if v, err = strconv.ParseFloat(text, 64); err == nil {
+			into.SetFloat(v)
+		}
+	}
+	if err != nil {
+		d.wrong(node, &FieldError{Path: path, Value: text, Want: "want " + scalarName(into)})
+	}
+}
+
+// scalarText is the text of a scalar as it stands in the file, without quotes.
+func scalarText(node ast.Node) (string, bool) {
+	switch n := node.(type) {
+	case *ast.StringNode:
+		return n.Value, true
+	case *ast.LiteralNode:
+		return n.Value.Value, true
+	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.InfinityNode, *ast.NanNode:
+		return n.GetToken().Value, true
+	}
+	return "", false
+}
+
+func scalarName(v reflect.Value) string {
+	switch {
+	case v.Type() == reflect.TypeFor[Duration]():
+		return "a duration such as 300ms, 30s, 5m or 72h"
+	case v.CanInt():
+		return "a whole number"
+	case v.CanFloat():
+		return "a number"
+	}
+	return "text"
+}
+
+func kindOf(node ast.Node) string {
+	switch node.(type) {
+	case ast.MapNode:
+		return "fields"
+	case *ast.SequenceNode:
+		return "a list"
+	case *ast.TagNode:
+		return "a tag"
+	}
+	return "a single value"
+}

@@ -1,0 +1,115 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/kelseyhightower/envconfig"
+)
+
+// EnvPrefix begins the name of every environment variable: BELAY_CONFIG.
+const EnvPrefix = "BELAY"
+
+// The environment, a struct for each concern. A program embeds those that it
+// needs. The tags serve both readers: [LoadEnv] for the single programs, and
+// the flags of the belay command (github.com/alecthomas/kong) for people.
+type (
+	// ConfigEnv says where the configuration file is: BELAY_CONFIG.
+	ConfigEnv struct {
+		Config string `split_words:"true" default:"belay.yaml" placeholder:"FILE" help:"The configuration file."`
+	}
+	// IngressEnv is how webhooks are received: BELAY_INGRESS_ADDR, BELAY_PREFIX.
+	IngressEnv struct {
+		IngressAddr string `split_words:"true" default:":8080" placeholder:"ADDR" help:"Where webhooks are received."`
+		Prefix      string `split_words:"true" default:"/webhooks" placeholder:"PATH" help:"The path that all sources are under."`
+	}
+	// OutboxEnv is the outbox and its API: BELAY_OUTBOX_ADDR, BELAY_API_KEYS.
+	OutboxEnv struct {
+		OutboxAddr string   `split_words:"true" default:":8081" placeholder:"ADDR" help:"Where the outbox API is served."`
+		APIKeys    Redacted `split_words:"true" placeholder:"KEYS" help:"The keys of the outbox API: key or tenant=key, separated by commas. Better given as BELAY_API_KEYS than as a flag, which every process of the machine can read."`
+	}
+	// ConsoleEnv is where the console is served: BELAY_CONSOLE_ADDR.
+	ConsoleEnv struct {
+		ConsoleAddr string `split_words:"true" default:":8082" placeholder:"ADDR" help:"Where the console is served."`
+	}
+	// DataEnv is where serve keeps its data: BELAY_DATA_DIR.
+	DataEnv struct {
+		DataDir string `split_words:"true" default:"./belay-data" placeholder:"DIR" help:"Where everything that is stored is kept."`
+	}
+	// NatsEnv is how the broker is reached: BELAY_NATS_URL and its credentials.
+	NatsEnv struct {
+		NatsURL   string `split_words:"true" default:"nats://127.0.0.1:4222" placeholder:"URL" help:"The NATS servers, separated by commas."`
+		NatsCreds string `split_words:"true" placeholder:"FILE" help:"A NATS credentials file."`
+		NatsNkey  string `split_words:"true" placeholder:"FILE" help:"A file with an NKey seed."`
+		NatsCA    string `split_words:"true" name:"nats-ca" placeholder:"FILE" help:"The certificates that the NATS servers are verified with."`
+	}
+	// OpsEnv is how a program is run: BELAY_OPS_ADDR, BELAY_LOG_FORMAT,
+	// BELAY_LOG_LEVEL, BELAY_SHUTDOWN_DELAY, BELAY_SHUTDOWN_GRACE.
+	OpsEnv struct {
+		OpsAddr string `split_words:"true" default:":9090" placeholder:"ADDR" help:"Where health, metrics and profiles are served."`
+		LogEnv
+		ShutdownDelay time.Duration `split_words:"true" default:"0s" placeholder:"DURATION" help:"How long to go on serving after becoming unready, so that load balancers notice."`
+		ShutdownGrace time.Duration `split_words:"true" default:"25s" placeholder:"DURATION" help:"How long what runs may take to finish."`
+	}
+	// LogEnv is how a program logs: BELAY_LOG_FORMAT, BELAY_LOG_LEVEL.
+	LogEnv struct {
+		LogFormat string `split_words:"true" placeholder:"FORMAT" help:"json or text. Default: json; text with serve --dev."`
+		LogLevel  string `split_words:"true" default:"info" placeholder:"LEVEL" help:"debug, info, warn or error."`
+	}
+)
+
+// LoadEnv fills a struct that embeds some of the environment's structs. The
+// error names the variable, never its value: it may be a secret.
+func LoadEnv(into any) error {
+	err := envconfig.Process(EnvPrefix, into)
+	var bad *envconfig.ParseError
+	if errors.As(err, &bad) {
+		return fmt.Errorf("the environment variable %s does not hold a %s, correct or unset it", bad.KeyName, bad.TypeName)
+	}
+	return err
+}
+
+// Redacted is a text that is never printed, logged or encoded.
+type Redacted string
+
+// redacted is what is shown instead.
+const redacted = "[redacted]"
+
+// String is "[redacted]".
+func (Redacted) String() string { return redacted }
+
+// GoString is "[redacted]".
+func (Redacted) GoString() string { return redacted }
+
+// LogValue is "[redacted]".
+func (Redacted) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// MarshalText writes "[redacted]".
+func (Redacted) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+
+// Keys reads a list of API keys, key or tenant=key with commas between them,
+// into tenants by key. A bare key belongs to the tenant "default". An error says
+// which entry is wrong by its place, not by its text.
+func (r Redacted) Keys() (map[string]string, error) {
+	tenants := map[string]string{}
+	if r == "" {
+		return tenants, nil
+	}
+	for i, entry := range strings.Split(string(r), ",") {
+		tenant, key, scoped := strings.Cut(strings.TrimSpace(entry), "=")
+		if !scoped {
+			tenant, key = DefaultTenant, tenant
+		}
+		if key == "" || !nameForm.MatchString(tenant) {
+			return nil, fmt.Errorf("entry %d of BELAY_API_KEYS is wrong, want key or tenant=key", i+1)
+		}
+		if _, twice := tenants[key]; twice {
+			return nil, fmt.Errorf("entry %d of BELAY_API_KEYS repeats a key, want each key once", i+1)
+		}
+		tenants[key] = tenant
+	}
+	return tenants, nil
+}

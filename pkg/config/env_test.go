@@ -1,0 +1,89 @@
+package config_test
+
+import (
+	"fmt"
+	"maps"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/belay-hooks/belay/pkg/config"
+)
+
+type everything struct {
+	config.ConfigEnv
+	config.IngressEnv
+	config.OutboxEnv
+	config.ConsoleEnv
+	config.DataEnv
+	config.NatsEnv
+	config.OpsEnv
+}
+
+func TestLoadEnv(t *testing.T) {
+	for name, value := range map[string]string{
+		"BELAY_CONFIG": "c.yaml", "BELAY_INGRESS_ADDR": ":1", "BELAY_OUTBOX_ADDR": ":2", "BELAY_OPS_ADDR": ":4",
+		"BELAY_DATA_DIR": "/data", "BELAY_NATS_URL": "nats://n:4222", "BELAY_NATS_CREDS": "creds", "BELAY_NATS_NKEY": "nkey",
+		"BELAY_NATS_CA": "ca", "BELAY_API_KEYS": "k", "BELAY_LOG_FORMAT": "text", "BELAY_LOG_LEVEL": "debug",
+		"BELAY_SHUTDOWN_DELAY": "5s", "PREFIX": "/usr/local",
+	} {
+		t.Setenv(name, value)
+	}
+	var got everything
+	if err := config.LoadEnv(&got); err != nil {
+		t.Fatal(err)
+	}
+	want := everything{
+		ConfigEnv:  config.ConfigEnv{Config: "c.yaml"},
+		IngressEnv: config.IngressEnv{IngressAddr: ":1", Prefix: "/webhooks"},
+		OutboxEnv:  config.OutboxEnv{OutboxAddr: ":2", APIKeys: "k"},
+		ConsoleEnv: config.ConsoleEnv{ConsoleAddr: ":8082"},
+		DataEnv:    config.DataEnv{DataDir: "/data"},
+		NatsEnv:    config.NatsEnv{NatsURL: "nats://n:4222", NatsCreds: "creds", NatsNkey: "nkey", NatsCA: "ca"},
+		OpsEnv: config.OpsEnv{
+			OpsAddr: ":4", LogEnv: config.LogEnv{LogFormat: "text", LogLevel: "debug"},
+			ShutdownDelay: 5 * time.Second, ShutdownGrace: 25 * time.Second,
+		},
+	}
+	if got != want {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+func TestLoadEnvProblem(t *testing.T) {
+	t.Setenv("BELAY_SHUTDOWN_GRACE", "soon")
+	err := config.LoadEnv(&everything{})
+	want := "the environment variable BELAY_SHUTDOWN_GRACE does not hold a time.Duration, correct or unset it"
+	if err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+func TestKeys(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		keys    config.Redacted
+		want    map[string]string
+		problem string
+	}{
+		{"none", "", map[string]string{}, ""},
+		{"bare", "s3cret", map[string]string{"s3cret": "default"}, ""},
+		{"several", "s3cret, acme=s3cret2", map[string]string{"s3cret": "default", "s3cret2": "acme"}, ""},
+		{"empty entry", "s3cret,", nil, "entry 2 of BELAY_API_KEYS is wrong, want key or tenant=key"},
+		{"tenant's form", "A B=s3cret", nil, "entry 1 of BELAY_API_KEYS is wrong, want key or tenant=key"},
+		{"twice", "s3cret,a=s3cret", nil, "entry 2 of BELAY_API_KEYS repeats a key, want each key once"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got, err := test.keys.Keys()
+			if !maps.Equal(got, test.want) {
+				t.Errorf("got %v, want %v", got, test.want)
+			}
+			if (err == nil) != (test.problem == "") || err != nil && err.Error() != test.problem {
+				t.Errorf("error %v, want %q", err, test.problem)
+			}
+			if shown := fmt.Sprintf("%v %+v %#v %s", test.keys, test.keys, test.keys, err); strings.Contains(shown, "s3cret") {
+				t.Errorf("shown: %s", shown)
+			}
+		})
+	}
+}

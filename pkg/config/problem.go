@@ -1,0 +1,142 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// FieldError is a value that is wrong. The roles return it too, for what they
+// know beyond the file's shape; [File.Locate] then adds the line.
+type FieldError struct {
+	// Path is where the field is: chains[0].handlers[1].http.url.
+	Path string
+	// Value is what stands there. Empty if it is a secret, or missing.
+	Value string
+	// Want is what would be right: "want an absolute http or https URL".
+	Want string
+}
+
+// Error is the path, the value and what would be right.
+func (e *FieldError) Error() string {
+	switch {
+	case e.Value == "" && e.Path == "":
+		return e.Want
+	case e.Value == "":
+		return e.Path + ": " + e.Want
+	case e.Path == "":
+		return quote(e.Value) + ": " + e.Want
+	}
+	return e.Path + " is " + quote(e.Value) + ": " + e.Want
+}
+
+// maxShown bounds how much of a value a message repeats.
+const maxShown = 80
+
+func quote(value string) string {
+	if len(value) > maxShown {
+		end := maxShown
+		for end > 0 && !utf8.RuneStart(value[end]) {
+			end--
+		}
+		value = value[:end] + "…"
+	}
+	return strconv.Quote(value)
+}
+
+// Problem is an error with the place that it comes from.
+type Problem struct {
+	// File is the configuration file's path, as it was given.
+	File string
+	// Line counts from 1. 0: the file as a whole.
+	Line int
+	// Err says what is wrong; often a [*FieldError].
+	Err error
+}
+
+// Error is file:line: and the error.
+func (p *Problem) Error() string {
+	if p.Line == 0 {
+		return p.File + ": " + p.Err.Error()
+	}
+	return fmt.Sprintf("%s:%d: %s", p.File, p.Line, p.Err)
+}
+
+// Unwrap is the error without its place.
+func (p *Problem) Unwrap() error { return p.Err }
+
+// Problems are all that is wrong with a file, in the order of its lines.
+type Problems []*Problem
+
+// Error is one problem a line.
+func (ps Problems) Error() string {
+	lines := make([]string, len(ps))
+	for i, p := range ps {
+		lines[i] = p.Error()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Unwrap is the problems one by one.
+func (ps Problems) Unwrap() []error {
+	errs := make([]error, len(ps))
+	for i, p := range ps {
+		errs[i] = p
+	}
+	return errs
+}
+
+// Locate adds file and line to an error with a [*FieldError] inside, and to
+// each such error of a joined one. Any other error is returned as it is.
+func (f *File) Locate(err error) error {
+	var joined interface{ Unwrap() []error }
+	if errors.As(err, &joined) {
+		var located []error
+		for _, e := range joined.Unwrap() {
+			located = append(located, f.Locate(e))
+		}
+		return errors.Join(located...)
+	}
+	var (
+		field   *FieldError
+		problem *Problem
+	)
+	if errors.As(err, &problem) || !errors.As(err, &field) {
+		return err
+	}
+	return &Problem{File: f.path, Line: f.index.line(field.Path), Err: err}
+}
+
+// An index holds the line of every value of the file, by path.
+type index map[string]int
+
+// line is where the path stands, or else the nearest thing around it.
+func (ix index) line(path string) int {
+	for {
+		if line, ok := ix[path]; ok {
+			return line
+		}
+		cut := strings.LastIndexAny(path, ".[")
+		if cut < 0 {
+			return ix[""]
+		}
+		path = path[:cut]
+	}
+}
+
+// has reports whether the file sets the field.
+func (ix index) has(path string) bool {
+	_, ok := ix[path]
+	return ok
+}
+
+func element(path string, i int) string { return path + "[" + strconv.Itoa(i) + "]" }
+
+func child(path, name string) string {
+	if path == "" {
+		return name
+	}
+	return path + "." + name
+}
