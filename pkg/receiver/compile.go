@@ -1,0 +1,102 @@
+package receiver
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// A compiler turns a receiver's form and a source's parameters into what runs.
+type compiler struct {
+	receiver *Receiver
+	params   map[string]string // those of the source over the defaults
+}
+
+// newCompiler checks the parameters against those that the receiver declares.
+func newCompiler(r *Receiver, given map[string]string) (*compiler, error) {
+	c := &compiler{receiver: r, params: make(map[string]string, len(r.Params))}
+	for name, p := range r.Params {
+		c.params[name] = p.Default
+	}
+	for _, name := range slices.Sorted(maps.Keys(given)) {
+		p, ok := r.Params[name]
+		if !ok {
+			want := fmt.Sprintf("one of %s's parameters: %s", r.Slug, strings.Join(r.ParamNames(), ", "))
+			if len(r.Params) == 0 {
+				want = "no parameters: " + r.Slug + " takes none"
+			}
+			return nil, &FieldError{Field: "params." + name, Value: given[name], Want: want}
+		}
+		if len(p.Allowed) > 0 && !slices.Contains(p.Allowed, given[name]) {
+			return nil, &FieldError{Field: "params." + name, Value: given[name], Want: "one of " + strings.Join(p.Allowed, ", ")}
+		}
+		c.params[name] = given[name]
+	}
+	return c, nil
+}
+
+// expand replaces each {param:name} by its value. What a value brings in is not
+// looked at again.
+func (c *compiler) expand(text string) string {
+	if !strings.Contains(text, "{param:") {
+		return text
+	}
+	pairs := make([]string, 0, 2*len(c.params))
+	for name, value := range c.params {
+		pairs = append(pairs, "{param:"+name+"}", value)
+	}
+	return strings.NewReplacer(pairs...).Replace(text)
+}
+
+// blame makes the error for a field of the form. Where the text came from a
+// parameter, it is the parameter that must be mended.
+func (c *compiler) blame(field, text, want string) error {
+	for name, value := range c.params {
+		if strings.Contains(text, "{param:"+name+"}") {
+			return &FieldError{Field: "params." + name, Value: value, Want: want}
+		}
+	}
+	return &FieldError{Field: field, Value: text, Want: want}
+}
+
+func (c *compiler) template(field, text string) (template, error) {
+	t, err := parseTemplate(c.expand(text))
+	if err != nil {
+		return nil, c.blame(field, text, err.Error())
+	}
+	return t, nil
+}
+
+func (c *compiler) choice(field string, texts Templates) (choice, error) {
+	var all choice
+	for _, text := range texts {
+		t, err := c.template(field, text)
+		if err != nil {
+			return nil, err
+		}
+		if len(t) > 0 { // a parameter that is left empty
+			all = append(all, t)
+		}
+	}
+	return all, nil
+}
+
+func (c *compiler) place(field string, p Place) (place, error) {
+	name := c.expand(p.Header)
+	if !isToken(name) {
+		return place{}, c.blame(field+"header", p.Header, "the name of a header")
+	}
+	return place{http.CanonicalHeaderKey(name), c.expand(p.Separator), c.expand(p.Prefix)}, nil
+}
+
+// oneOf looks up a word of the form among those that have a meaning.
+func oneOf[T any](c *compiler, field, text string, meanings map[string]T) (T, error) {
+	meaning, ok := meanings[c.expand(text)]
+	if !ok {
+		words := strings.Join(slices.Sorted(maps.Keys(meanings)), ", ")
+		return meaning, c.blame(field, text, "one of "+words)
+	}
+	return meaning, nil
+}

@@ -1,0 +1,160 @@
+package receiver
+
+import (
+	"time"
+)
+
+// Form is the file of one provider in the catalogue: everything that Belay
+// knows about how this provider's webhooks are verified, named and answered.
+//
+// Wherever a field is called a template, it is text with placeholders:
+//
+//	{body}         the request's body, byte for byte
+//	{timestamp}    the text of the timestamp, as it was sent
+//	{method}       the request's method
+//	{url}          the URL that the request asks for, as this server sees it
+//	{header:Name}  a header; one that a template names may stand in a request once at most
+//	{json:a.b.0}   a value of the JSON document: keys and array indices between dots
+//	{form:name}    a field of a form-encoded body
+//	{query:name}   a parameter of the URL's query
+//	{param:name}   a parameter of the source; its value may hold placeholders too
+//
+// A brace that no lower-case letter follows stands for itself. A placeholder
+// that finds nothing, or an empty value, makes its whole template absent. Where
+// several templates are allowed, the first that is not absent is taken; a
+// single one may be written without the list.
+type Form struct {
+	// Slug is the receiver's name in configuration and URLs: the file's name.
+	Slug string `yaml:"-"`
+	// Name is what people call the provider.
+	Name string `yaml:"name"`
+	// Docs is the page of the provider that this file follows.
+	Docs string `yaml:"docs"`
+	// Aliases are other names that configuration may use.
+	Aliases []string `yaml:"aliases"`
+
+	// Methods are the HTTP methods that the provider uses. Default: POST.
+	Methods []string `yaml:"methods"`
+	// ContentTypes are the media types that the provider sends, without
+	// parameters; a * stands for any run of characters. None: any type is accepted.
+	ContentTypes []string `yaml:"content_types"`
+	// MaxBody is the greatest body in bytes. Default: 1 MiB.
+	MaxBody int64 `yaml:"max_body"`
+	// Timeout is how long the provider waits for an answer. Zero: not known.
+	Timeout time.Duration `yaml:"timeout"`
+
+	// Params are what a source of this receiver can set besides its secrets.
+	Params map[string]Param `yaml:"params"`
+
+	// Signatures are the alternatives that prove a request genuine. One that
+	// holds is enough.
+	Signatures []Signature `yaml:"signatures"`
+	// Timestamp is the signed time of sending, for providers that have one.
+	Timestamp *Timestamp `yaml:"timestamp"`
+
+	// Document is the JSON text that {json:…} looks into. Default: {body}.
+	Document Templates `yaml:"document"`
+	// ID is the delivery id, which must be the same in every retry. Absent: each
+	// request is an event of its own.
+	ID Templates `yaml:"id"`
+	// Event is the provider's name of the event, such as pull_request.opened.
+	Event Templates `yaml:"event"`
+	// Key is what events are kept in order by, such as a customer. Absent: the id.
+	Key Templates `yaml:"key"`
+	// Keep lists the headers that travel with the event.
+	Keep []string `yaml:"keep"`
+
+	// Unstored are requests that are verified and answered but are no events:
+	// pings and handshakes.
+	Unstored []Unstored `yaml:"unstored"`
+	// Answer is the success answer. Default: 202 without a body.
+	Answer AnswerForm `yaml:"answer"`
+}
+
+// Param is something that a source can set besides its secrets.
+type Param struct {
+	// About says what it is, to the person who writes the configuration.
+	About string `yaml:"about"`
+	// Default is the value where the source sets none.
+	Default string `yaml:"default"`
+	// Allowed are the only values it can have. None: any.
+	Allowed []string `yaml:"allowed"`
+}
+
+// Place is where a value stands in a header. With a separator the header is a
+// list of items, of which those with the prefix count, so that both
+//
+//	Stripe-Signature: t=1492774577,v1=5257a869e7,v1=6ffbb59b22
+//	webhook-signature: v1,K5oZfzN95Z9U= v1a,hnO3f9T8Yt==
+//
+// are places. Blanks and commas around an item are not part of it. Without a
+// separator the whole header is one item.
+type Place struct {
+	// Header is the header's name. It may stand in a request only once.
+	Header string `yaml:"header"`
+	// Separator stands between the items of a list. Empty: there is one item.
+	Separator string `yaml:"separator"`
+	// Prefix begins the item and is not part of the value: sha256= or v1=.
+	Prefix string `yaml:"prefix"`
+}
+
+// Signature is one way in which a request can be proven genuine. {param:…} may
+// stand in each field.
+type Signature struct {
+	// Place is where the signature stands. Of a list of items each is tried, up
+	// to a bound; those that are not well-formed are passed over.
+	Place `yaml:",inline"`
+	// Encoding is how the signature is written: hex (in either case), base64 or
+	// base64url (both with or without padding).
+	Encoding string `yaml:"encoding"`
+	// Algorithm is hmac-sha1, hmac-sha256 or hmac-sha512.
+	Algorithm string `yaml:"algorithm"`
+	// Secret is how the secret's text becomes a key: raw (its bytes), hex,
+	// base64, or whsec-base64 (base64 after an optional whsec_). Default: raw.
+	Secret string `yaml:"secret"`
+	// Content is the template of what is signed. All of it must be there.
+	Content string `yaml:"content"`
+}
+
+// Timestamp is a signed time of sending. {param:…} may stand in each text; a
+// timestamp whose header is empty is not asked for.
+type Timestamp struct {
+	// Place is where the timestamp stands; the first item counts.
+	Place `yaml:",inline"`
+	// Unit is how it is written: s or ms (since 1970, digits only), or rfc3339.
+	Unit string `yaml:"unit"`
+	// Tolerance is how far it may lie in the past, and in the future.
+	Tolerance time.Duration `yaml:"tolerance"`
+}
+
+// Unstored is a kind of request that is verified and answered, but not stored.
+type Unstored struct {
+	// When maps templates to the value that each must have.
+	When map[string]string `yaml:"when"`
+	// Answer is what the provider wants to hear.
+	Answer AnswerForm `yaml:"answer"`
+}
+
+// AnswerForm is an answer to the provider.
+type AnswerForm struct {
+	// Status is the HTTP status. Default: 202.
+	Status int `yaml:"status"`
+	// ContentType is the media type of the body. Default: text/plain; charset=utf-8.
+	ContentType string `yaml:"content_type"`
+	// Body is the template of the body. Default: empty.
+	Body string `yaml:"body"`
+}
+
+// Templates is an ordered choice: the first template that is not absent. In
+// YAML a single one may be written without the list.
+type Templates []string
+
+// UnmarshalYAML reads a template or a list of them.
+func (t *Templates) UnmarshalYAML(unmarshal func(any) error) error {
+	var one string
+	if err := unmarshal(&one); err == nil {
+		*t = Templates{one}
+		return nil
+	}
+	return unmarshal((*[]string)(t))
+}

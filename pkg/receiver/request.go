@@ -1,0 +1,109 @@
+package receiver
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/tidwall/gjson"
+)
+
+// A request is what templates are filled from. What must be parsed is parsed
+// when a template first asks for it.
+type request struct {
+	*http.Request
+	body      []byte
+	timestamp string
+	document  []byte // valid JSON, or nil
+
+	form, query             url.Values
+	formParsed, queryParsed bool
+	scratch                 []byte
+}
+
+// value is what a part stands for; empty if the request does not have it.
+func (q *request) value(p part) string {
+	switch p.kind {
+	case literal:
+		return p.arg
+	case body:
+		return string(q.body)
+	case timestamp:
+		return q.timestamp
+	case method:
+		return q.Method
+	case address:
+		return q.address()
+	case header:
+		if values := q.Header[p.arg]; len(values) > 0 {
+			return values[0]
+		}
+	case jsonValue:
+		return scalar(gjson.GetBytes(q.document, p.arg))
+	case formField:
+		return q.parsedForm().Get(p.arg)
+	case queryParam:
+		if !q.queryParsed {
+			q.query, q.queryParsed = q.URL.Query(), true
+		}
+		return q.query.Get(p.arg)
+	}
+	return ""
+}
+
+// scalar is the text of a JSON string, number or boolean. An object or an array
+// is no name for anything.
+func scalar(v gjson.Result) string {
+	switch v.Type {
+	case gjson.String:
+		return v.Str
+	case gjson.Number, gjson.True, gjson.False:
+		return v.Raw
+	}
+	return ""
+}
+
+// parsedForm is the form that the body is; nil if it is none.
+func (q *request) parsedForm() url.Values {
+	if !q.formParsed {
+		q.formParsed = true
+		if mediaType(q.Header.Get("Content-Type")) == "application/x-www-form-urlencoded" {
+			if form, err := url.ParseQuery(string(q.body)); err == nil {
+				q.form = form
+			}
+		}
+	}
+	return q.form
+}
+
+// address is the URL that the client asked this server for.
+func (q *request) address() string {
+	scheme := "http://"
+	if q.TLS != nil {
+		scheme = "https://"
+	}
+	return scheme + q.Host + q.URL.RequestURI()
+}
+
+// mediaType is a content type in lower case and without its parameters.
+func mediaType(contentType string) string {
+	media, _, _ := strings.Cut(contentType, ";")
+	return strings.ToLower(strings.TrimSpace(media))
+}
+
+// isJSON reports whether a media type says that the body is JSON.
+func isJSON(media string) bool {
+	return media == "application/json" || media == "text/json" || strings.HasSuffix(media, "+json")
+}
+
+// isToken reports whether s can be the name of a header
+// (https://www.rfc-editor.org/rfc/rfc9110#name-tokens).
+func isToken(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		if c <= ' ' || c > '~' || strings.IndexByte("\"(),/:;<=>?@[\\]{}", c) >= 0 {
+			return false
+		}
+	}
+	return s != ""
+}

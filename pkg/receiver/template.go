@@ -1,0 +1,191 @@
+package receiver
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/tidwall/gjson"
+)
+
+// A template is compiled text with placeholders; the language is described at
+// [Form].
+type template []part
+
+// A part is a literal or a placeholder.
+type part struct {
+	kind kind
+	arg  string // the literal; the name of a placeholder, for JSON its gjson path
+}
+
+type kind uint8
+
+const (
+	literal kind = iota
+	body
+	timestamp
+	method
+	address
+	header
+	jsonValue
+	formField
+	queryParam
+)
+
+// placeholders are the words of the language. named ones need a name after a colon.
+var placeholders = map[string]struct {
+	kind  kind
+	named bool
+}{
+	"body":      {body, false},
+	"timestamp": {timestamp, false},
+	"method":    {method, false},
+	"url":       {address, false},
+	"header":    {header, true},
+	"json":      {jsonValue, true},
+	"form":      {formField, true},
+	"query":     {queryParam, true},
+}
+
+// parseTemplate compiles text in which {param:…} is already replaced.
+func parseTemplate(text string) (template, error) {
+	var t template
+	for {
+		open, rest, ok := cutPlaceholder(text)
+		if open != "" {
+			t = append(t, part{literal, open})
+		}
+		if !ok {
+			return t, nil
+		}
+		inner, after, closed := strings.Cut(rest, "}")
+		if !closed {
+			return nil, fmt.Errorf("a placeholder that ends: { is not closed in %q", text)
+		}
+		p, err := parsePlaceholder(inner)
+		if err != nil {
+			return nil, err
+		}
+		t, text = append(t, p), after
+	}
+}
+
+// cutPlaceholder splits text at the first brace that begins a placeholder. Other
+// braces are text, so that an answer can be written as the JSON it is.
+func cutPlaceholder(text string) (before, after string, found bool) {
+	for i := 0; i+1 < len(text); i++ {
+		if text[i] == '{' && text[i+1] >= 'a' && text[i+1] <= 'z' {
+			return text[:i], text[i+1:], true
+		}
+	}
+	return text, "", false
+}
+
+func parsePlaceholder(inner string) (part, error) {
+	word, name, named := strings.Cut(inner, ":")
+	known, ok := placeholders[word]
+	switch {
+	case !ok:
+		return part{}, fmt.Errorf("one of {body} {timestamp} {method} {url} {header:Name} {json:a.b} {form:name} {query:name} {param:name}, not {%s}", inner)
+	case known.named != named || named && name == "":
+		return part{}, fmt.Errorf("a name after a colon where, and only where, one is needed; {%s} is wrong", inner)
+	}
+	switch known.kind {
+	case header:
+		if !isToken(name) {
+			return part{}, fmt.Errorf("the name of a header, not %q", name)
+		}
+		name = http.CanonicalHeaderKey(name)
+	case jsonValue:
+		keys := strings.Split(name, ".")
+		for i, key := range keys {
+			if key == "" {
+				return part{}, fmt.Errorf("keys between single dots; {%s} has an empty one", inner)
+			}
+			// Only dots and keys are part of the language, whatever else the library knows.
+			keys[i] = gjson.Escape(key)
+		}
+		name = strings.Join(keys, ".")
+	}
+	return part{known.kind, name}, nil
+}
+
+// missing names the first placeholder that finds nothing in the request.
+func (t template) missing(q *request) (string, bool) {
+	for _, p := range t {
+		if p.kind == body {
+			continue // an empty body is a body
+		}
+		if q.value(p) == "" {
+			return p.arg, true
+		}
+	}
+	return "", false
+}
+
+// feed writes the text piece by piece: the body is never copied.
+func (t template) feed(w io.Writer, q *request) {
+	for _, p := range t {
+		if p.kind == body {
+			_, _ = w.Write(q.body) // a hash never fails
+			continue
+		}
+		q.scratch = append(q.scratch[:0], q.value(p)...)
+		_, _ = w.Write(q.scratch)
+	}
+}
+
+// text is the template's text for the request; empty if it is absent.
+func (t template) text(q *request) string {
+	if len(t) == 1 {
+		return q.value(t[0])
+	}
+	var b strings.Builder
+	for _, p := range t {
+		v := q.value(p)
+		if v == "" {
+			return ""
+		}
+		b.WriteString(v)
+	}
+	return b.String()
+}
+
+// A choice is an ordered list of templates.
+type choice []template
+
+// text is the text of the first template that is not absent; empty if all are.
+func (c choice) text(q *request) string {
+	for _, t := range c {
+		if v := t.text(q); v != "" {
+			return v
+		}
+	}
+	return ""
+}
+
+// bytes is text for what may be as large as the body.
+func (c choice) bytes(q *request) []byte {
+	for _, t := range c {
+		if len(t) == 1 && t[0].kind == body {
+			return q.body
+		}
+		if v := t.text(q); v != "" {
+			return []byte(v)
+		}
+	}
+	return nil
+}
+
+// uses reports whether a placeholder of this kind stands in the templates.
+func (c choice) uses(k kind) bool {
+	for _, t := range c {
+		for _, p := range t {
+			if p.kind == k {
+				return true
+			}
+		}
+	}
+	return false
+}
