@@ -1,0 +1,71 @@
+package receiver
+
+import (
+	"errors"
+	"strings"
+	"testing"
+)
+
+// No header that somebody makes up is accepted, and none is the end of us.
+func FuzzSignatureHeader(f *testing.F) {
+	for _, v := range vectors(f) {
+		for _, value := range v.Header {
+			f.Add(value, "1")
+		}
+	}
+	all := cases(f)
+	f.Fuzz(func(t *testing.T, signature, second string) {
+		for name, s := range all {
+			r := newRequest("application/json", someBody)
+			r.Header.Set("Webhook-Id", second)
+			for _, header := range s.single {
+				if s.clock != nil && header == s.clock.header && header != s.signatures[0].header {
+					r.Header.Set(header, second)
+				}
+			}
+			r.Header.Set(s.signatures[0].header, signature)
+			_, err := s.Receive(r, someBody, now)
+			refusal, ok := errors.AsType[*Refusal](err)
+			if !ok {
+				t.Fatalf("%s: %q and %q: %v", name, signature, second, err)
+			}
+			if len(signature) > 16 && strings.Contains(refusal.Detail, signature) {
+				t.Errorf("%s: the detail quotes the header: %s", name, refusal.Detail)
+			}
+		}
+	})
+}
+
+// Whatever a sender signs is an event that can be stored, or unreadable.
+func FuzzBody(f *testing.F) {
+	f.Add([]byte(`{"action":"opened","repository":{"full_name":"a/b"}}`), "application/json", "issues")
+	f.Add([]byte(`payload=%7B%22action%22%3A%22opened%22%7D`), "application/x-www-form-urlencoded", "issues")
+	f.Add([]byte(`payload=%`), "application/x-www-form-urlencoded", "")
+	s := newSource(f, SourceConfig{Receiver: "github"})
+	f.Fuzz(func(t *testing.T, body []byte, contentType, name string) {
+		r := newRequest(contentType, body)
+		r.Header.Set("X-GitHub-Event", name)
+		if err := s.Sign(r, body, now); err != nil {
+			t.Fatal(err)
+		}
+		got, err := s.Receive(r, body, now)
+		switch {
+		case err != nil && reasonOf(err) != Unreadable:
+			t.Fatal(err)
+		case err == nil && got.Event != nil && (got.Event.ID == "" || !strings.HasPrefix(got.Event.Type, "github")):
+			t.Errorf("event %+v", got.Event)
+		}
+	})
+}
+
+func BenchmarkReceive(b *testing.B) {
+	s := newSource(b, SourceConfig{Receiver: "github"})
+	body := payload(b, "github", "push.json")
+	r := signed(b, s, "application/json", body, map[string]string{"X-GitHub-Event": "push"})
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := s.Receive(r, body, now); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

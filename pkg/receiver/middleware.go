@@ -1,0 +1,38 @@
+package receiver
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"time"
+)
+
+// Middleware lets only genuine requests of the source through to next, with
+// their body to be read again. It is the verification alone, for a server of
+// one's own: nothing is stored, and pings come through. Others are answered as
+// Belay answers them, without a word on what was wrong: 401, 413 above the
+// source's body limit, 400 if the body cannot be read, 503 if the secret cannot.
+func Middleware(s *Source, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, s.MaxBody()))
+		if err != nil {
+			status := http.StatusBadRequest
+			if _, large := errors.AsType[*http.MaxBytesError](err); large {
+				status = http.StatusRequestEntityTooLarge
+			}
+			http.Error(w, http.StatusText(status), status)
+			return
+		}
+		if err := s.verify(&request{Request: r, body: body}, time.Now()); err != nil {
+			status := http.StatusUnauthorized
+			if refusal, ok := errors.AsType[*Refusal](err); ok {
+				status = refusal.Status
+			}
+			http.Error(w, http.StatusText(status), status)
+			return
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		next.ServeHTTP(w, r)
+	})
+}

@@ -1,0 +1,192 @@
+package receiver
+
+import (
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/belay-hooks/belay/pkg/event"
+)
+
+// maxName bounds in bytes the id, the name and the key of an event. They come
+// from the sender, and travel in the headers of a message.
+const maxName = 1024
+
+// Received is an accepted request.
+type Received struct {
+	// Event is what came in. It is nil for a ping or a handshake, which is
+	// answered and not stored.
+	Event *event.Event
+	// Answer is what the provider wants to hear (for an event: once it is stored).
+	Answer Answer
+}
+
+// Receive is the one door in: it verifies the request, whose body was read
+// before, and names the event that it is. Method and content type are the
+// caller's to check. The event shares the body's bytes and the request's header
+// values. The error is a [*Refusal].
+func (s *Source) Receive(r *http.Request, body []byte, now time.Time) (Received, error) {
+	q := &request{Request: r, body: body}
+	if err := s.verify(q, now); err != nil {
+		return Received{}, err
+	}
+	if err := s.readDocument(q); err != nil {
+		return Received{}, err
+	}
+	for _, u := range s.unstored {
+		if u.matches(q) {
+			return Received{Answer: u.answer.fill(q)}, nil
+		}
+	}
+	e, err := s.newEvent(q, now)
+	if err != nil {
+		return Received{}, err
+	}
+	return Received{Event: e, Answer: s.answer.fill(q)}, nil
+}
+
+// verify proves that the holder of a secret sent the request, and sent it now.
+func (s *Source) verify(q *request, now time.Time) error {
+	for _, name := range s.single {
+		if len(q.Header[name]) > 1 {
+			return refuse(HeaderRepeated, "the header %s stands there %d times", name, len(q.Header[name]))
+		}
+	}
+	if !s.signed(q.Header) {
+		return refuse(SignatureMissing, "no header %s", s.signatures[0].header)
+	}
+	var sent time.Time
+	if s.clock != nil {
+		var err error
+		if q.timestamp, sent, err = s.clock.read(q); err != nil {
+			return err
+		}
+	}
+	if err := s.verifySignatures(q); err != nil {
+		return err
+	}
+	if s.clock != nil {
+		return s.clock.check(sent, now)
+	}
+	return nil
+}
+
+// signed reports whether there is anything that could be a signature.
+func (s *Source) signed(h http.Header) bool {
+	for _, sig := range s.signatures {
+		if h.Get(sig.header) != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// verifySignatures tries every signature of the request with every secret, also
+// after one fitted: the time it takes does not tell which did.
+func (s *Source) verifySignatures(q *request) error {
+	if s.signsJSON {
+		s.findDocument(q)
+	}
+	var (
+		found       bool
+		candidates  []byte
+		unavailable error
+		tried       int
+	)
+	for _, sig := range s.signatures {
+		candidates = sig.candidates(candidates[:0], q.Header)
+		if len(candidates) == 0 {
+			continue
+		}
+		if name, missing := sig.content.missing(q); missing {
+			return refuse(SignedMissing, "no %s, which is part of what is signed", name)
+		}
+		for _, secret := range s.secrets {
+			key, err := sig.secretKey(secret)
+			if err != nil {
+				unavailable = err
+				continue
+			}
+			tried++
+			if match(candidates, sig.sum(key, q)) {
+				found = true
+			}
+		}
+	}
+	switch {
+	case found:
+		return nil
+	case unavailable != nil:
+		return refuse(SecretUnavailable, "%v", unavailable)
+	case tried == 0:
+		return refuse(SignatureWrong, "no well-formed signature in the header %s", s.signatures[0].header)
+	}
+	return refuse(SignatureWrong, "no signature is that of a configured secret")
+}
+
+// readDocument finds the JSON that templates look into. A receiver that says
+// what it sends always sends a readable document; of any other only what calls
+// itself JSON must be JSON.
+func (s *Source) readDocument(q *request) error {
+	if !s.readsJSON {
+		return nil
+	}
+	if s.findDocument(q) {
+		return nil
+	}
+	if len(s.receiver.ContentTypes) > 0 || isJSON(mediaType(q.Header.Get("Content-Type"))) {
+		return refuse(Unreadable, "the body holds no valid JSON document")
+	}
+	return nil
+}
+
+// findDocument reports whether the request holds a JSON document.
+func (s *Source) findDocument(q *request) bool {
+	if q.document == nil {
+		if document := s.document.bytes(q); gjson.ValidBytes(document) {
+			q.document = document
+		}
+	}
+	return q.document != nil
+}
+
+// newEvent names the event that a genuine request is.
+func (s *Source) newEvent(q *request, now time.Time) (*event.Event, error) {
+	id, name, key := s.delivery.text(q), s.event.text(q), s.key.text(q)
+	for _, v := range []string{id, name, key} {
+		if len(v) > maxName {
+			return nil, refuse(Unreadable, "the id, the name or the key of the event is longer than %d bytes", maxName)
+		}
+	}
+	if id == "" {
+		id = event.NewID()
+	}
+	e := &event.Event{
+		ID:          id,
+		Source:      "/" + s.Name(),
+		Type:        event.TypeOf(s.receiver.Slug, name),
+		Time:        now,
+		ContentType: q.Header.Get("Content-Type"),
+		Traceparent: traceparent(q.Header),
+		Receiver:    s.receiver.Slug,
+		SourceID:    s.id,
+		Key:         key,
+		Body:        q.body,
+	}
+	e.Keep(q.Header, s.receiver.Keep...)
+	return e, nil
+}
+
+// traceparent is the trace that the sender is in; empty if what it says is not
+// well-formed (https://www.w3.org/TR/trace-context/#traceparent-header).
+func traceparent(h http.Header) string {
+	const example = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	value := h.Get("Traceparent")
+	if len(value) != len(example) || strings.Trim(value, "0123456789abcdef-") != "" ||
+		value[2] != '-' || value[35] != '-' || value[52] != '-' {
+		return ""
+	}
+	return value
+}

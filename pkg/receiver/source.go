@@ -1,0 +1,265 @@
+package receiver
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"time"
+)
+
+const (
+	// defaultMaxBody is the greatest body in bytes of a receiver that says nothing
+	// else. Webhooks are small: the Standard Webhooks advice is to stay below 20 kB.
+	defaultMaxBody = 1 << 20
+	// unknownBudget is for senders of whom nobody knows how long they wait.
+	unknownBudget = 5 * time.Second
+	// maxID bounds the length of a source's id.
+	maxID = 64
+)
+
+// A Secret is a secret that may change while the program runs. Value is called
+// for every request, from several goroutines, so it must be cheap.
+type Secret interface {
+	// Value returns the secret's text. Its error must not hold any of it.
+	Value() (string, error)
+}
+
+// SourceConfig is what makes a receiver a source.
+type SourceConfig struct {
+	// Receiver is the slug of the receiver, or an alias.
+	Receiver string
+	// ID tells the sources of one receiver apart. It is part of the URL. Default: default.
+	ID string
+	// Secrets are the accepted secrets: several while one replaces another. The
+	// first signs.
+	Secrets []Secret
+	// Tolerance replaces that of the receiver, if it is not zero.
+	Tolerance time.Duration
+	// Params are what the receiver needs besides secrets.
+	Params map[string]string
+	// Key is the template of the partition key. Empty: the receiver's.
+	Key string
+	// MaxBody is the greatest body in bytes. Zero: the receiver's.
+	MaxBody int64
+}
+
+// Source is a receiver with its secrets: github/default, stripe/eu. It is safe
+// for use by several goroutines.
+type Source struct {
+	receiver   *Receiver
+	id         string
+	secrets    []Secret
+	signatures []*signature
+	clock      *clock // nil: the sender signs no time
+	document   choice
+	readsJSON  bool // a template asks for {json:…}
+	signsJSON  bool // the content of a signature does
+	delivery   choice
+	event      choice
+	key        choice
+	unstored   []unstored
+	answer     answer
+	maxBody    int64
+	single     []string // headers that may stand in a request once at most
+}
+
+// NewSource checks a source's configuration and prepares all that does not
+// depend on a request. What is wrong is told by a [*FieldError]. A secret that
+// cannot be read yet is not wrong: requests are refused until it can.
+func NewSource(c SourceConfig) (*Source, error) {
+	r, ok := Lookup(c.Receiver)
+	if !ok {
+		return nil, &FieldError{Field: "receiver", Value: c.Receiver, Want: fmt.Sprintf("one of %v", Names())}
+	}
+	if c.ID == "" {
+		c.ID = "default"
+	}
+	if !isID(c.ID) {
+		return nil, &FieldError{Field: "id", Value: c.ID, Want: fmt.Sprintf("at most %d letters, digits, dots, dashes and underscores", maxID)}
+	}
+	if c.MaxBody < 0 {
+		return nil, &FieldError{Field: "max_body", Value: fmt.Sprint(c.MaxBody), Want: "a number of bytes above zero"}
+	}
+	if c.MaxBody == 0 {
+		c.MaxBody = r.MaxBody
+	}
+	s := &Source{receiver: r, id: c.ID, secrets: c.Secrets, maxBody: c.MaxBody}
+	if err := s.compile(c); err != nil {
+		return nil, err
+	}
+	return s, s.checkSecrets()
+}
+
+// isID reports whether a source can have this id: it is a segment of a URL.
+func isID(id string) bool {
+	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_."
+	return len(id) <= maxID && strings.Trim(id, letters) == "" && id != "." && id != ".."
+}
+
+// compile fills in what comes from the receiver's form.
+func (s *Source) compile(c SourceConfig) error {
+	form := &s.receiver.Form
+	compile, err := newCompiler(s.receiver, c.Params)
+	if err != nil {
+		return err
+	}
+	for i, f := range form.Signatures {
+		sig, err := compile.signature(i, f)
+		if err != nil {
+			return err
+		}
+		s.signatures = append(s.signatures, sig)
+	}
+	if s.clock, err = compile.clock(form.Timestamp, c.Tolerance); err != nil {
+		return err
+	}
+	if err := s.checkTimeSigned(compile); err != nil {
+		return err
+	}
+	for _, field := range []struct {
+		name  string
+		texts Templates
+		into  *choice
+	}{
+		{"document", form.Document, &s.document},
+		{"id", form.ID, &s.delivery},
+		{"event", form.Event, &s.event},
+		{"key", form.Key, &s.key},
+	} {
+		if *field.into, err = compile.choice(field.name, field.texts); err != nil {
+			return err
+		}
+	}
+	if c.Key != "" {
+		if s.key, err = compile.choice("key", Templates{c.Key}); err != nil {
+			return err
+		}
+	}
+	if s.answer, err = compile.answer("answer", form.Answer); err != nil {
+		return err
+	}
+	if s.unstored, err = compile.unstored(form.Unstored); err != nil {
+		return err
+	}
+	s.signsJSON = slices.ContainsFunc(s.signatures, func(sig *signature) bool {
+		return choice{sig.content}.uses(jsonValue)
+	})
+	s.readsJSON = s.anyTemplate(func(t choice) bool { return t.uses(jsonValue) })
+	s.single = s.deciding()
+	return nil
+}
+
+// checkTimeSigned refuses a timestamp that a forger could change.
+func (s *Source) checkTimeSigned(c *compiler) error {
+	for i, sig := range s.signatures {
+		field, text := fmt.Sprintf("signatures[%d].content", i), s.receiver.Signatures[i].Content
+		signed := slices.ContainsFunc(sig.content, func(p part) bool {
+			return p.kind == timestamp || s.clock != nil && p == part{header, s.clock.header}
+		})
+		uses := choice{sig.content}.uses(timestamp)
+		switch {
+		case s.clock == nil && uses:
+			return c.blame(field, text, "a template without {timestamp}, or the header of a timestamp")
+		case s.clock != nil && !signed:
+			return c.blame(field, text, "a template with {timestamp}: a time that is not signed proves nothing")
+		}
+	}
+	return nil
+}
+
+// checkSecrets refuses secrets that can be read and are of no use.
+func (s *Source) checkSecrets() error {
+	if len(s.secrets) == 0 {
+		return &FieldError{Field: "secrets", Want: "at least one secret: without one anybody could send"}
+	}
+	for i, secret := range s.secrets {
+		text, err := secret.Value()
+		if err != nil {
+			continue
+		}
+		for _, sig := range s.signatures {
+			if _, err := sig.decodeKey(text); err != nil {
+				want := "a secret as the provider shows it, see " + s.receiver.Docs
+				if errors.Is(err, errEmptySecret) {
+					want = "a secret that is not empty"
+				}
+				return &FieldError{Field: fmt.Sprintf("secrets[%d]", i), Want: want}
+			}
+		}
+	}
+	return nil
+}
+
+// anyTemplate asks about every template that is filled from requests.
+func (s *Source) anyTemplate(is func(choice) bool) bool {
+	all := []choice{s.document, s.delivery, s.event, s.key, {s.answer.body}}
+	for _, sig := range s.signatures {
+		all = append(all, choice{sig.content})
+	}
+	for _, u := range s.unstored {
+		all = append(all, choice{u.answer.body})
+		for _, c := range u.when {
+			all = append(all, choice{c.template})
+		}
+	}
+	return slices.ContainsFunc(all, is)
+}
+
+// deciding lists the headers that signatures, timestamp and templates look at.
+// Were one there twice, the sender and we might look at different ones.
+func (s *Source) deciding() []string {
+	var names []string
+	for _, sig := range s.signatures {
+		names = append(names, sig.header)
+	}
+	if s.clock != nil {
+		names = append(names, s.clock.header)
+	}
+	s.anyTemplate(func(c choice) bool {
+		for _, t := range c {
+			for _, p := range t {
+				if p.kind == header {
+					names = append(names, p.arg)
+				}
+			}
+		}
+		return false
+	})
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// Name is receiver and id: github/default.
+func (s *Source) Name() string { return s.receiver.Slug + "/" + s.id }
+
+// Receiver is the receiver that the source belongs to.
+func (s *Source) Receiver() *Receiver { return s.receiver }
+
+// MaxBody is the greatest body in bytes that the source accepts.
+func (s *Source) MaxBody() int64 { return s.maxBody }
+
+// Methods are the HTTP methods that the provider uses.
+func (s *Source) Methods() []string { return s.receiver.Methods }
+
+// Budget is how long an answer may take: four fifths of the time-out of a
+// sender whose time-out is known, for the rest goes by on the way; else 5 s.
+func (s *Source) Budget() time.Duration {
+	if s.receiver.Timeout == 0 {
+		return unknownBudget
+	}
+	return s.receiver.Timeout * 4 / 5
+}
+
+// AcceptsType reports whether the provider sends bodies of this content type.
+func (s *Source) AcceptsType(contentType string) bool {
+	if len(s.receiver.ContentTypes) == 0 {
+		return true
+	}
+	media := mediaType(contentType)
+	return slices.ContainsFunc(s.receiver.ContentTypes, func(known string) bool {
+		ok, err := path.Match(known, media)
+		return err == nil && ok
+	})
+}
