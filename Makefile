@@ -1,0 +1,42 @@
+# run    try Belay out: everything in one process, temporary data, a demo configuration
+# test   everything that must pass
+# lint   the linters of .golangci.yml (downloads and builds golangci-lint the first time)
+# bench  the benchmarks        fuzz   each fuzz test for FUZZTIME        build   bin/
+
+GO       ?= go
+FUZZTIME ?= 30s
+BENCH    ?= .
+LINT      = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+# The race detector needs cgo, and everything else is built without.
+export CGO_ENABLED = 0
+
+.DEFAULT_GOAL := test
+.PHONY: run test lint bench fuzz build
+
+run:
+	$(GO) run ./cmd/belay serve --dev
+
+test:
+	@unformatted="$$(gofmt -l .)"; if [ -n "$$unformatted" ]; then \
+		echo "not formatted, run gofmt -w on:"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	CGO_ENABLED=1 $(GO) test -race -shuffle=on ./...
+
+lint:
+	$(GO) run $(LINT) run ./...
+
+bench:
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+# go test fuzzes one target of one package at a time.
+fuzz:
+	@set -e; for package in $$($(GO) list ./...); do \
+		for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
+			echo "$$package $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$package; \
+		done; \
+	done
+
+build:
+	$(GO) build -trimpath -o bin/ ./cmd/...
