@@ -90,26 +90,14 @@ func (Redacted) LogValue() slog.Value { return slog.StringValue(redacted) }
 // MarshalText writes "[redacted]".
 func (Redacted) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
-// Keys reads a list of API keys, key or tenant=key with commas between them,
-// into tenants by key. A bare key belongs to the tenant "default". An error says
-// which entry is wrong by its place, not by its text.
-func (r Redacted) Keys() (map[string]string, error) {
-	tenants := map[string]string{}
-	if r == "" {
-		return tenants, nil
+// List is the entries of the text, which commas separate, without blanks around
+// them. An empty text has none.
+func (r Redacted) List() []string {
+	var list []string
+	for entry := range strings.SplitSeq(string(r), ",") {
+		if entry = strings.TrimSpace(entry); entry != "" {
+			list = append(list, entry)
+		}
 	}
-	for i, entry := range strings.Split(string(r), ",") {
-		tenant, key, scoped := strings.Cut(strings.TrimSpace(entry), "=")
-		if !scoped {
-			tenant, key = DefaultTenant, tenant
-		}
-		if key == "" || !nameForm.MatchString(tenant) {
-			return nil, fmt.Errorf("entry %d of BELAY_API_KEYS is wrong, want key or tenant=key", i+1)
-		}
-		if _, twice := tenants[key]; twice {
-			return nil, fmt.Errorf("entry %d of BELAY_API_KEYS repeats a key, want each key once", i+1)
-		}
-		tenants[key] = tenant
-	}
-	return tenants, nil
+	return list
 }

@@ -51,6 +51,15 @@ func (s Secret) MarshalJSON() ([]byte, error) { return strconv.AppendQuote(nil, 
 // MarshalYAML writes the reference.
 func (s Secret) MarshalYAML() (any, error) { return s.ref, nil }
 
+// NewSecret reads a reference as the configuration file's are read.
+func NewSecret(ref string, opt Options) (*Secret, error) {
+	s, want := parseSecret(ref, opt)
+	if want != "" {
+		return nil, errors.New(want)
+	}
+	return &s, nil
+}
+
 // parseSecret reads a reference, or says what would be one.
 func parseSecret(text string, opt Options) (s Secret, want string) {
 	if name, ok := strings.CutPrefix(text, "env:"); ok {
