@@ -1,0 +1,180 @@
+// Package stream is Belay's view of its broker, NATS JetStream, and the only
+// package that imports the NATS client: the topology, durable publishing,
+// consuming, settling, scheduling, and buckets of keys and values.
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Config says where the broker is and how to identify to it.
+type Config struct {
+	// URL is one address or a comma-separated list of seeds:
+	// nats://a:4222,nats://b:4222.
+	URL string
+	// Name is the program's name on the broker: ingress, worker, outbox.
+	Name string
+	// Creds is the path of a credentials file; empty for none.
+	Creds string
+	// NKey is the path of an nkey seed file; empty for none.
+	NKey string
+	// CA is the path of the certificates that the broker's is checked with;
+	// empty for the system's.
+	CA string
+	// InProcess is an embedded server to talk to without a socket; URL is
+	// ignored then.
+	InProcess interface {
+		InProcessConn() (net.Conn, error)
+	}
+	// Logger is told of lost and restored connections. Required.
+	Logger *slog.Logger
+}
+
+// Broker is a connection to the broker that is restored for ever. Its methods
+// may be called from many goroutines.
+type Broker struct {
+	nc     *nats.Conn
+	js     jetstream.JetStream
+	log    *slog.Logger
+	shards int
+
+	streams sync.Map // handles by name, looked up once
+	buckets sync.Map
+}
+
+// Connect opens the connection. A broker that does not answer yet is no error:
+// the connection is made as soon as it does, and [Broker.Ready] tells.
+func Connect(c Config) (*Broker, error) {
+	opts := []nats.Option{
+		nats.Name("belay-" + c.Name),
+		nats.CustomInboxPrefix("_INBOX_belay_" + c.Name),
+		nats.MaxReconnects(-1),
+		nats.RetryOnFailedConnect(true),
+		nats.ReconnectWait(200 * time.Millisecond),
+		nats.ReconnectJitter(100*time.Millisecond, 500*time.Millisecond),
+		// A publish that failed must not be stored behind its caller's back
+		// when the connection is restored.
+		nats.ReconnectBufSize(-1),
+		nats.PingInterval(5 * time.Second),
+		nats.MaxPingsOutstanding(2),
+		nats.Timeout(2 * time.Second),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil {
+				c.Logger.Warn("broker connection lost, reconnecting", "error", err)
+			}
+		}),
+		nats.ReconnectHandler(func(nc *nats.Conn) {
+			c.Logger.Info("broker connection restored", "server", nc.ConnectedServerName())
+		}),
+		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
+			subject := ""
+			if sub != nil {
+				subject = sub.Subject
+			}
+			c.Logger.Warn("broker reported an error", "error", err, "subject", subject)
+		}),
+	}
+	if c.InProcess != nil {
+		opts = append(opts, nats.InProcessServer(c.InProcess))
+	}
+	if c.Creds != "" {
+		opts = append(opts, nats.UserCredentials(c.Creds))
+	}
+	if c.NKey != "" {
+		o, err := nats.NkeyOptionFromSeed(c.NKey)
+		if err != nil {
+			return nil, fmt.Errorf("read the nkey seed %s: %w", c.NKey, err)
+		}
+		opts = append(opts, o)
+	}
+	if c.CA != "" {
+		opts = append(opts, nats.RootCAs(c.CA))
+	}
+	nc, err := nats.Connect(c.URL, opts...)
+	if err != nil {
+		return nil, fmt.Errorf("connect to the broker at %s: %w", c.URL, err)
+	}
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(requestTimeout))
+	if err != nil {
+		nc.Close()
+		return nil, fmt.Errorf("set up JetStream: %w", err)
+	}
+	return &Broker{nc: nc, js: js, log: c.Logger}, nil
+}
+
+// requestTimeout bounds a request to the broker whose caller sets no deadline.
+const requestTimeout = 5 * time.Second
+
+// Close ends the connection once what was sent has left.
+func (b *Broker) Close() {
+	if b.nc.IsConnected() {
+		// Acks are sent without waiting; a flush makes sure that they left.
+		if err := b.nc.FlushTimeout(2 * time.Second); err != nil {
+			b.log.Warn("broker connection closed before everything was sent", "error", err)
+		}
+	}
+	b.nc.Close()
+}
+
+// Ready tells why the broker cannot be used right now; nil if it can.
+func (b *Broker) Ready(context.Context) error {
+	if s := b.nc.Status(); s != nats.CONNECTED {
+		return fmt.Errorf("broker connection is %s", s)
+	}
+	return nil
+}
+
+// Shards is the number of IN streams, and of OUT streams. It is known after
+// [Broker.Open] or [Broker.Migrate].
+func (b *Broker) Shards() int { return b.shards }
+
+// Open waits until the broker is there and holds the topology that
+// [Broker.Migrate] makes, and reads the number of shards from it.
+func (b *Broker) Open(ctx context.Context) error {
+	said := false
+	return retry(ctx, func() error {
+		shards, err := b.storedShards(ctx)
+		if err == nil && shards == 0 {
+			err = errors.New(`the broker holds no streams of Belay yet: run "belay migrate"`)
+		}
+		if err != nil {
+			if !said {
+				b.log.Info("waiting for the broker", "reason", err)
+				said = true
+			}
+			return err
+		}
+		b.shards = shards
+		return nil
+	})
+}
+
+// epoch counts the connections. What a consumer was told in one may be told
+// again in the next.
+func (b *Broker) epoch() uint64 { return b.nc.Stats().Reconnects }
+
+// retry calls f until it succeeds or ctx ends, with growing pauses.
+func retry(ctx context.Context, f func() error) error {
+	pause := 50 * time.Millisecond
+	for {
+		err := f()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%w (last error: %w)", context.Cause(ctx), err)
+		case <-time.After(pause):
+			pause = min(2*pause, 2*time.Second)
+		}
+	}
+}

@@ -1,0 +1,354 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Start says where a consumer that does not exist yet begins.
+type Start struct {
+	// Earliest begins with the oldest message that is kept.
+	Earliest bool
+	// At begins with the first message stored then or later. Zero, and not
+	// Earliest: with what comes from now on.
+	At time.Time
+}
+
+// ConsumerConfig describes a durable consumer, which remembers what is settled
+// and shares a stream's messages among all processes that run it.
+type ConsumerConfig struct {
+	Stream, Name string
+	// Filters are the subjects to take; none: all. They must not overlap.
+	Filters []string
+	// Start is used once, when the consumer is made. A stream of work always
+	// begins with the oldest.
+	Start Start
+	// Generation is the version of the configuration that Filters come from. A
+	// consumer is not changed by an older one, so that a pod that is being
+	// replaced cannot narrow what its successor selects.
+	Generation int
+}
+
+// The deadline of a held message, and how often it is extended.
+const (
+	ackWait     = 30 * time.Second
+	extendEvery = ackWait / 3
+	// maxHeld bounds what a consumer has handed out in all processes together,
+	// short retries included.
+	maxHeld = 10_000
+	// One pull request to the broker stays open for this long: also the time
+	// that a process that stops waits for what is on its way to it.
+	pullFor = 2 * time.Second
+	// A broker that is silent for two of these is gone.
+	heartbeat = 900 * time.Millisecond
+)
+
+const generationKey = "belay.generation"
+
+// Consumer takes messages from one stream.
+type Consumer struct {
+	b      *Broker
+	stream string
+	name   string
+	cons   jetstream.Consumer
+}
+
+// EnsureConsumer creates the consumer if it is missing and updates its filters
+// if they differ and are not those of a newer generation.
+func (b *Broker) EnsureConsumer(ctx context.Context, c ConsumerConfig) (*Consumer, error) {
+	s, err := b.stream(ctx, c.Stream)
+	if err != nil {
+		return nil, err
+	}
+	cons, err := s.Consumer(ctx, c.Name)
+	switch {
+	case errors.Is(err, jetstream.ErrConsumerNotFound):
+		// Two pods may do this at once: with equal configurations both succeed.
+		cons, err = s.CreateConsumer(ctx, c.config(s.CachedInfo().Config.Retention))
+	case err == nil:
+		have := cons.CachedInfo().Config
+		stored, _ := strconv.Atoi(have.Metadata[generationKey])
+		if stored > c.Generation {
+			b.log.Warn("consumer belongs to a newer configuration, used as it is",
+				"consumer", c.Name, "generation", c.Generation, "stored", stored)
+			break
+		}
+		if stored == c.Generation && slices.Equal(filtersOf(have), slices.Sorted(slices.Values(c.Filters))) {
+			break
+		}
+		want := have
+		want.FilterSubject, want.FilterSubjects = "", c.Filters
+		want.Metadata = maps.Clone(have.Metadata)
+		if want.Metadata == nil {
+			want.Metadata = map[string]string{}
+		}
+		want.Metadata[generationKey] = strconv.Itoa(c.Generation)
+		cons, err = s.UpdateConsumer(ctx, want)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("set up the consumer %s on %s: %w", c.Name, c.Stream, brokerError(err))
+	}
+	return &Consumer{b: b, stream: c.Stream, name: c.Name, cons: cons}, nil
+}
+
+func filtersOf(c jetstream.ConsumerConfig) []string {
+	filters := slices.Clone(c.FilterSubjects)
+	if c.FilterSubject != "" {
+		filters = append(filters, c.FilterSubject)
+	}
+	slices.Sort(filters)
+	return filters
+}
+
+func (c ConsumerConfig) config(retention jetstream.RetentionPolicy) jetstream.ConsumerConfig {
+	config := jetstream.ConsumerConfig{
+		Durable:        c.Name,
+		FilterSubjects: c.Filters,
+		AckPolicy:      jetstream.AckExplicitPolicy,
+		AckWait:        ackWait,
+		MaxDeliver:     -1, // giving up is ours to decide, and to record
+		MaxAckPending:  maxHeld,
+		DeliverPolicy:  jetstream.DeliverNewPolicy,
+		Metadata:       map[string]string{generationKey: strconv.Itoa(c.Generation)},
+	}
+	switch {
+	case c.Start.Earliest, retention == jetstream.WorkQueuePolicy:
+		config.DeliverPolicy = jetstream.DeliverAllPolicy
+	case !c.Start.At.IsZero():
+		config.DeliverPolicy = jetstream.DeliverByStartTimePolicy
+		config.OptStartTime = &c.Start.At
+	}
+	return config
+}
+
+// Slots is a semaphore: how many messages may be worked on at once, over all
+// consumers that share it.
+type Slots chan struct{}
+
+// NewSlots returns a semaphore of n slots.
+func NewSlots(n int) Slots { return make(Slots, n) }
+
+// RunConfig says how to run a consumer.
+type RunConfig struct {
+	// Pull is how many messages this process holds at most, worked on or
+	// waiting for a slot.
+	Pull int
+	// Slots bounds how many of them are worked on at once.
+	Slots Slots
+	// Ledger recognises what was finished before; nil for a stream of work,
+	// which forgets what is acknowledged.
+	Ledger *Ledger
+	// Handle works on a message and settles it. It is called from many
+	// goroutines. Its context ends when the process must stop at once.
+	Handle func(ctx context.Context, h *Held)
+}
+
+// Run takes messages until the context fetch ends, gives back those that have
+// not begun, and returns when the running ones are settled. Their context is
+// work, which should end later than fetch. Trouble with the broker is waited
+// out.
+func (c *Consumer) Run(fetch, work context.Context, rc RunConfig) {
+	r := &run{Consumer: c, RunConfig: rc, held: make(map[uint64]*Held), room: make(Slots, rc.Pull)}
+	extending, stop := context.WithCancel(context.WithoutCancel(work))
+	var extender sync.WaitGroup
+	extender.Go(func() { r.extendAll(extending) })
+	defer extender.Wait()
+	defer stop()
+	if rc.Ledger != nil {
+		defer rc.Ledger.stopFollowing()
+	}
+	defer r.running.Wait()
+	// The pause after trouble; it grows while the trouble lasts.
+	pause := time.Duration(0)
+	for fetch.Err() == nil {
+		err := r.pull(fetch, work)
+		switch {
+		case err == nil:
+			pause = 0
+			continue
+		case fetch.Err() != nil:
+			return
+		case pause > time.Second:
+			c.b.log.Warn("cannot take messages, trying again", "stream", c.stream, "consumer", c.name, "error", err)
+		}
+		pause = min(max(2*pause, 50*time.Millisecond), 2*time.Second)
+		select {
+		case <-fetch.Done():
+		case <-time.After(pause):
+		}
+	}
+}
+
+// run is one Consumer.Run.
+type run struct {
+	*Consumer
+	RunConfig
+	room    Slots // one for each message held
+	running sync.WaitGroup
+
+	mu   sync.Mutex
+	held map[uint64]*Held
+}
+
+// pull asks the broker for as many messages as there is room for, and starts
+// each as it comes.
+func (r *run) pull(fetch, work context.Context) error {
+	if err := r.b.Ready(fetch); err != nil {
+		return err
+	}
+	if r.Ledger != nil {
+		if err := r.Ledger.load(fetch, r.Consumer); err != nil {
+			return err
+		}
+	}
+	n := r.reserve(fetch)
+	if n == 0 {
+		return nil
+	}
+	batch, err := r.cons.Fetch(n, jetstream.FetchMaxWait(pullFor), jetstream.FetchHeartbeat(heartbeat))
+	if err != nil {
+		r.release(n)
+		return brokerError(err)
+	}
+	for msg := range batch.Messages() {
+		if r.start(fetch, work, msg) {
+			n--
+		}
+	}
+	r.release(n)
+	if err := batch.Error(); err != nil && !errors.Is(err, nats.ErrTimeout) {
+		return brokerError(err)
+	}
+	return nil
+}
+
+// reserve waits for room for one message and takes all that there is. It
+// returns 0 when fetch has ended.
+func (r *run) reserve(fetch context.Context) int {
+	select {
+	case <-fetch.Done():
+		return 0
+	case r.room <- struct{}{}:
+	}
+	for n := 1; ; n++ {
+		select {
+		case r.room <- struct{}{}:
+		default:
+			return n
+		}
+	}
+}
+
+func (r *run) release(n int) {
+	for range n {
+		<-r.room
+	}
+}
+
+// start puts a message to work and reports whether it took one of the places
+// that were reserved.
+func (r *run) start(fetch, work context.Context, msg jetstream.Msg) bool {
+	h, err := newHeld(msg)
+	if err != nil {
+		r.b.log.Error("the broker handed out a message without metadata", "stream", r.stream, "error", err)
+		return false
+	}
+	h.confirm = r.Ledger == nil
+	r.mu.Lock()
+	if already, ok := r.held[h.Seq]; ok {
+		// Its deadline passed while the broker was away. It is still being
+		// worked on here; what is decided is told with the newer copy.
+		already.replace(msg)
+		r.mu.Unlock()
+		return false
+	}
+	r.held[h.Seq] = h
+	r.mu.Unlock()
+	r.running.Go(func() {
+		defer func() {
+			r.mu.Lock()
+			delete(r.held, h.Seq)
+			r.mu.Unlock()
+			<-r.room
+		}()
+		r.work(fetch, work, h)
+	})
+	return true
+}
+
+func (r *run) work(fetch, work context.Context, h *Held) {
+	if l := r.Ledger; l != nil {
+		switch finished, current := l.knows(h.Seq); {
+		case !current:
+			// The connection is a new one: what was finished has to be read again.
+			r.settle(work, h, GiveBack)
+			return
+		case finished:
+			r.settle(work, h, Ack)
+			return
+		}
+		h.Touched = h.Deliveries > 1 || h.Seq <= l.tail.Load()
+	} else {
+		h.Touched = h.Deliveries > 1
+	}
+	select {
+	case <-fetch.Done():
+		r.settle(work, h, GiveBack)
+	case r.Slots <- struct{}{}:
+		defer func() { <-r.Slots }()
+		r.Handle(work, h)
+	}
+}
+
+func (r *run) settle(ctx context.Context, h *Held, v Verdict) {
+	if err := h.Settle(ctx, v); err != nil {
+		r.b.log.Debug("message left to its deadline", "error", err)
+	}
+}
+
+// extendAll moves the deadlines of all held messages until ctx ends.
+func (r *run) extendAll(ctx context.Context) {
+	ticker := time.NewTicker(extendEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		r.mu.Lock()
+		held := slices.Collect(maps.Values(r.held))
+		r.mu.Unlock()
+		for _, h := range held {
+			if err := h.extend(); err != nil {
+				r.b.log.Debug("deadline not extended", "stream", h.Stream, "seq", h.Seq, "error", err)
+			}
+		}
+	}
+}
+
+func newHeld(msg jetstream.Msg) (*Held, error) {
+	meta, err := msg.Metadata()
+	if err != nil {
+		return nil, err
+	}
+	return &Held{
+		Stream:     meta.Stream,
+		Seq:        meta.Sequence.Stream,
+		Subject:    msg.Subject(),
+		Header:     msg.Headers(),
+		Data:       msg.Data(),
+		Stored:     meta.Timestamp,
+		Deliveries: int(meta.NumDelivered),
+		msg:        msg,
+	}, nil
+}

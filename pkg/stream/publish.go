@@ -1,0 +1,172 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
+)
+
+// Message is what is stored in a stream.
+type Message struct {
+	// Subject decides the stream.
+	Subject string
+	Header  map[string][]string
+	Data    []byte
+	// ID makes the broker store the message once within its window, however
+	// often it is published; empty for no deduplication.
+	ID string
+}
+
+// Receipt is the broker's confirmation that a message is stored.
+type Receipt struct {
+	Stream string
+	Seq    uint64
+	// Duplicate says that a message of this ID was stored before; Seq is its.
+	Duplicate bool
+}
+
+// What can come of a request to the broker, for errors.Is.
+var (
+	// ErrUnavailable: the broker did not confirm. The outcome is unknown;
+	// publishing again with the same ID is safe.
+	ErrUnavailable = errors.New("broker unavailable")
+	// ErrInFlight: a message of this ID is just being stored. Ask again: until
+	// that has ended it is not known to be stored.
+	ErrInFlight = errors.New("a message of the same id is being stored")
+	// ErrFull: the stream is at its limit or the disk is full.
+	ErrFull = errors.New("store is full")
+	// ErrTooLarge: the message is over the broker's limit.
+	ErrTooLarge = errors.New("message too large for the broker")
+	// ErrNotFound: no such message or key.
+	ErrNotFound = errors.New("not found")
+	// ErrConflict: the key exists, or is not at the expected revision.
+	ErrConflict = errors.New("changed by somebody else")
+)
+
+// The broker's error codes
+// (https://github.com/nats-io/nats-server/blob/main/server/errors.json).
+const (
+	codeResources     jetstream.ErrorCode = 10023 // insufficient resources
+	codeTooLarge      jetstream.ErrorCode = 10054 // message size exceeds maximum allowed
+	codeStoreFailed   jetstream.ErrorCode = 10077 // also "maximum bytes exceeded"
+	codeResourcesFull jetstream.ErrorCode = 10047 // insufficient storage resources
+	codeInProcess     jetstream.ErrorCode = 10158 // duplicate message id is in process
+	codeNotLeader     jetstream.ErrorCode = 10008 // JetStream system temporarily unavailable
+)
+
+// Publish stores one message and returns once the broker has confirmed it.
+func (b *Broker) Publish(ctx context.Context, m Message) (Receipt, error) {
+	ack, err := b.js.PublishMsg(ctx, m.msg(), jetstream.WithRetryAttempts(0))
+	if err != nil {
+		return Receipt{}, fmt.Errorf("publish to %s: %w", m.Subject, brokerError(err))
+	}
+	return Receipt{Stream: ack.Stream, Seq: ack.Sequence, Duplicate: ack.Duplicate}, nil
+}
+
+// Schedule parks m under the subject wait, in the same stream, until at: then
+// the broker stores it under its own subject. Scheduling again under the same
+// wait subject replaces what is parked there
+// (https://github.com/nats-io/nats-architecture-and-design/blob/main/adr/ADR-51.md).
+func (b *Broker) Schedule(ctx context.Context, m Message, wait string, at time.Time) error {
+	msg := m.msg()
+	msg.Subject = wait
+	msg.Header.Set("Nats-Schedule", "@at "+at.UTC().Format(time.RFC3339Nano))
+	msg.Header.Set("Nats-Schedule-Target", m.Subject)
+	if _, err := b.js.PublishMsg(ctx, msg, jetstream.WithRetryAttempts(0)); err != nil {
+		return fmt.Errorf("schedule %s: %w", m.Subject, brokerError(err))
+	}
+	return nil
+}
+
+// maxBatch is the broker's limit of messages in one batch.
+const maxBatch = 1000
+
+// PublishBatch stores messages of one stream together or not at all, and
+// returns once the broker has confirmed them. After [ErrUnavailable] it is not
+// known which of the two it was
+// (https://github.com/nats-io/nats-architecture-and-design/blob/main/adr/ADR-50.md).
+func (b *Broker) PublishBatch(ctx context.Context, messages []Message) error {
+	switch n := len(messages); {
+	case n == 0:
+		return nil
+	case n == 1:
+		_, err := b.Publish(ctx, messages[0])
+		return err
+	case n > maxBatch:
+		return fmt.Errorf("publish a batch of %d messages: the broker takes at most %d", n, maxBatch)
+	}
+	id := nuid.Next()
+	last := len(messages) - 1
+	for i, m := range messages {
+		msg := m.msg()
+		msg.Header.Set("Nats-Batch-Id", id)
+		msg.Header.Set("Nats-Batch-Sequence", strconv.Itoa(i+1))
+		if i < last {
+			if err := b.nc.PublishMsg(msg); err != nil {
+				return fmt.Errorf("publish a batch: %w", brokerError(err))
+			}
+			continue
+		}
+		msg.Header.Set("Nats-Batch-Commit", "1")
+		if _, err := b.js.PublishMsg(ctx, msg, jetstream.WithRetryAttempts(0)); err != nil {
+			return fmt.Errorf("publish a batch: %w", brokerError(err))
+		}
+	}
+	return nil
+}
+
+func (m Message) msg() *nats.Msg {
+	h := make(nats.Header, len(m.Header)+3)
+	for name, values := range m.Header {
+		h[name] = values
+	}
+	if m.ID != "" {
+		h[jetstream.MsgIDHeader] = []string{m.ID}
+	}
+	return &nats.Msg{Subject: m.Subject, Header: h, Data: m.Data}
+}
+
+// brokerError gives an error of the client or the broker the meaning that
+// callers act on, and keeps its text.
+func brokerError(err error) error {
+	var api *jetstream.APIError
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, context.Canceled):
+		return err
+	case errors.Is(err, nats.ErrMaxPayload):
+		return join(ErrTooLarge, err)
+	case errors.Is(err, jetstream.ErrMsgNotFound), errors.Is(err, jetstream.ErrKeyNotFound), errors.Is(err, jetstream.ErrKeyDeleted):
+		return join(ErrNotFound, err)
+	case errors.Is(err, jetstream.ErrKeyExists):
+		return join(ErrConflict, err)
+	case errors.As(err, &api):
+		switch api.ErrorCode {
+		case codeResources, codeResourcesFull, codeStoreFailed:
+			return join(ErrFull, err)
+		case codeTooLarge:
+			return join(ErrTooLarge, err)
+		case codeInProcess:
+			return join(ErrInFlight, err)
+		case codeNotLeader:
+			return join(ErrUnavailable, err)
+		case jetstream.JSErrCodeStreamWrongLastSequence:
+			return join(ErrConflict, err)
+		}
+		if api.Code == 503 {
+			return join(ErrUnavailable, err)
+		}
+		return err
+	}
+	// What is left are lost connections, time-outs and elections.
+	return join(ErrUnavailable, err)
+}
+
+func join(kind, err error) error { return fmt.Errorf("%w: %w", kind, err) }

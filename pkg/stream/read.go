@@ -1,0 +1,74 @@
+package stream
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Stored is a message as it was read back from a stream.
+type Stored struct {
+	Subject string
+	Header  map[string][]string
+	Data    []byte
+	Seq     uint64
+	Time    time.Time
+}
+
+func fromRaw(m *jetstream.RawStreamMsg) *Stored {
+	return &Stored{Subject: m.Subject, Header: m.Header, Data: m.Data, Seq: m.Sequence, Time: m.Time}
+}
+
+// Get reads one message. [ErrNotFound] if it is gone.
+func (b *Broker) Get(ctx context.Context, stream string, seq uint64) (*Stored, error) {
+	s, err := b.stream(ctx, stream)
+	if err != nil {
+		return nil, err
+	}
+	m, err := s.GetMsg(ctx, seq)
+	if err != nil {
+		return nil, fmt.Errorf("read message %d of %s: %w", seq, stream, brokerError(err))
+	}
+	return fromRaw(m), nil
+}
+
+// Last reads the newest message of a subject, which may hold wildcards.
+// [ErrNotFound] if there is none.
+func (b *Broker) Last(ctx context.Context, stream, subject string) (*Stored, error) {
+	s, err := b.stream(ctx, stream)
+	if err != nil {
+		return nil, err
+	}
+	m, err := s.GetLastMsgForSubject(ctx, subject)
+	if err != nil {
+		return nil, fmt.Errorf("read the last message of %s: %w", subject, brokerError(err))
+	}
+	return fromRaw(m), nil
+}
+
+// Purge removes the messages of a subject, which may hold wildcards.
+func (b *Broker) Purge(ctx context.Context, stream, subject string) error {
+	s, err := b.stream(ctx, stream)
+	if err != nil {
+		return err
+	}
+	if err := s.Purge(ctx, jetstream.WithPurgeSubject(subject)); err != nil {
+		return fmt.Errorf("purge %s: %w", subject, brokerError(err))
+	}
+	return nil
+}
+
+// stream returns the handle of a stream, which is looked up once.
+func (b *Broker) stream(ctx context.Context, name string) (jetstream.Stream, error) {
+	if s, ok := b.streams.Load(name); ok {
+		return s.(jetstream.Stream), nil
+	}
+	s, err := b.js.Stream(ctx, name)
+	if err != nil {
+		return nil, fmt.Errorf("look up the stream %s: %w", name, brokerError(err))
+	}
+	b.streams.Store(name, s)
+	return s, nil
+}

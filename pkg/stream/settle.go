@@ -1,0 +1,101 @@
+package stream
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Held is a message that this process has been handed and holds until it is
+// settled. Its deadline at the broker is extended for as long as it is held.
+type Held struct {
+	// Stream and Seq name the message.
+	Stream string
+	Seq    uint64
+	// Subject it is stored under.
+	Subject string
+	Header  map[string][]string
+	Data    []byte
+	// Stored is when the broker stored it.
+	Stored time.Time
+	// Deliveries counts how often it was handed out, from 1. A single broker
+	// that crashed counts from 1 again.
+	Deliveries int
+	// Touched says that somebody may have worked on the message before: it was
+	// handed out before, or was stored before this connection to the broker.
+	Touched bool
+
+	confirm bool // the ack itself has to be confirmed: no ledger stands behind it
+
+	mu  sync.Mutex
+	msg jetstream.Msg // the newest copy: the broker hands a late message out again
+}
+
+// Verdict is what becomes of a held message.
+type Verdict struct {
+	verb  verb
+	delay time.Duration
+}
+
+type verb int
+
+const (
+	ack verb = iota
+	again
+	giveBack
+)
+
+var (
+	// Ack: all that follows from the message is stored; it is not handed out again.
+	Ack = Verdict{verb: ack}
+	// GiveBack: nothing was done; somebody else may have the message at once.
+	GiveBack = Verdict{verb: giveBack}
+)
+
+// Again hands the message out again after the delay. It keeps counting against
+// what a consumer may have handed out, so it is for seconds;
+// [Broker.Schedule] is for longer.
+func Again(delay time.Duration) Verdict { return Verdict{verb: again, delay: delay} }
+
+// Settle tells the broker the verdict. It is the only place that does. If it
+// fails the message is handed out again once its deadline has passed.
+func (h *Held) Settle(ctx context.Context, v Verdict) error {
+	h.mu.Lock()
+	msg := h.msg
+	h.mu.Unlock()
+	var err error
+	switch {
+	case v.verb == ack && h.confirm:
+		// A verdict that was reached is told even while the process stops.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
+		defer cancel()
+		err = msg.DoubleAck(ctx)
+	case v.verb == ack:
+		err = msg.Ack()
+	case v.verb == again:
+		err = msg.NakWithDelay(v.delay)
+	default:
+		err = msg.Nak()
+	}
+	if err != nil {
+		return fmt.Errorf("settle message %d of %s: %w", h.Seq, h.Stream, brokerError(err))
+	}
+	return nil
+}
+
+// extend moves the message's deadline at the broker.
+func (h *Held) extend() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.msg.InProgress()
+}
+
+// replace takes a newer copy of the same message.
+func (h *Held) replace(msg jetstream.Msg) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.msg = msg
+}

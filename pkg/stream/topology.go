@@ -1,0 +1,274 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/belay-hooks/belay/pkg/event"
+)
+
+// The streams that are not sharded. See [Topology].
+const (
+	Done     = "DONE"
+	Retry    = "RETRY"
+	Notify   = "NOTIFY"
+	Attempts = "ATTEMPTS"
+	Dead     = "DEAD"
+)
+
+// The buckets of keys and values. See [Topology].
+const (
+	Progress      = "PROGRESS"
+	Subscriptions = "SUBSCRIPTIONS"
+	Keys          = "KEYS"
+	State         = "STATE"
+)
+
+// In is the name of the stream that holds a shard of what came in.
+func In(shard int) string { return "IN_" + strconv.Itoa(shard) }
+
+// Out is the name of the stream that holds a shard of the deliveries.
+func Out(shard int) string { return "OUT_" + strconv.Itoa(shard) }
+
+// Topology is what the broker holds for Belay: the streams and the buckets.
+//
+//	IN_0…IN_n-1    events that came in, by partition           limits   dedup
+//	DONE           what every chain finished, in groups        limits
+//	RETRY          events parked by a chain until a time       work     scheduled
+//	NOTIFY         accepted notifications                      limits   dedup
+//	OUT_0…OUT_n-1  deliveries, due and parked, by subscription work     scheduled
+//	ATTEMPTS       every attempt of a delivery                 limits
+//	DEAD           events and deliveries that were given up    limits
+//	PROGRESS       where a chain stands in an event            bucket
+//	SUBSCRIPTIONS  who is told of notifications                bucket
+//	KEYS, STATE    API keys, what operators did                bucket
+//
+// "limits" streams keep their messages until they are too old; "work" streams
+// until they are acknowledged. Subjects:
+//
+//	belay.in.<partition>.<receiver>.<source>.<name…>
+//	belay.part.<partition>.…                 parts of large bodies
+//	belay.done.<chain>.<shard>
+//	belay.retry.{wait,due}.<chain>.<shard>.<seq>
+//	belay.notify.<tenant>
+//	belay.out.<shard>.{wait,due}.<subscription>.<delivery>
+//	belay.out.<shard>.cursor.<notification>
+//	belay.attempt.<subscription>
+//	belay.dead.in.<chain>, belay.dead.out.<subscription>
+type Topology struct {
+	// Shards is the number n of IN and of OUT streams. It is stored when they
+	// are made and is part of deduplication and order: another number is
+	// refused. 0 takes the stored one, or 1.
+	Shards int
+	// Replicas of every stream: 1, or 3 in a cluster. 0 is 1.
+	Replicas int
+	// Window is how long the broker remembers ids for deduplication. 0: 24 h.
+	Window time.Duration
+	// Retention is how long handled events, records and attempts are kept.
+	// 0: 7 days.
+	Retention time.Duration
+	// DeadRetention is how long dead letters are kept. 0: 30 days.
+	DeadRetention time.Duration
+}
+
+func (t Topology) withDefaults() Topology {
+	t.Shards = max(t.Shards, 1)
+	t.Replicas = max(t.Replicas, 1)
+	if t.Window == 0 {
+		t.Window = 24 * time.Hour
+	}
+	if t.Retention == 0 {
+		t.Retention = 7 * 24 * time.Hour
+	}
+	if t.DeadRetention == 0 {
+		t.DeadRetention = 30 * 24 * time.Hour
+	}
+	return t
+}
+
+func (t Topology) streams() []jetstream.StreamConfig {
+	var all []jetstream.StreamConfig
+	for shard := range t.Shards {
+		in := t.limits(In(shard), t.Retention, t.inSubjects(shard)...)
+		in.Discard = jetstream.DiscardNew // a full store refuses; it never drops
+		in.Duplicates = t.Window
+		in.AllowAtomicPublish = true
+		in.Metadata = map[string]string{shardsKey: strconv.Itoa(t.Shards)}
+		all = append(all, in, t.work(Out(shard), fmt.Sprintf("belay.out.%d.>", shard)))
+	}
+	notify := t.limits(Notify, t.Retention, "belay.notify.>")
+	notify.Discard = jetstream.DiscardNew
+	notify.Duplicates = t.Window
+	return append(all,
+		t.limits(Done, t.Retention, "belay.done.>"),
+		t.work(Retry, "belay.retry.>"),
+		notify,
+		t.limits(Attempts, t.Retention, "belay.attempt.>"),
+		t.limits(Dead, t.DeadRetention, "belay.dead.>"),
+	)
+}
+
+func (t Topology) buckets() []jetstream.KeyValueConfig {
+	return []jetstream.KeyValueConfig{
+		// Its entries are overwritten when a chain ends, never deleted, and
+		// outlive the longest retry.
+		{Bucket: Progress, TTL: t.Retention, Replicas: t.Replicas},
+		{Bucket: Subscriptions, Replicas: t.Replicas},
+		{Bucket: Keys, Replicas: t.Replicas},
+		{Bucket: State, Replicas: t.Replicas},
+	}
+}
+
+// limits is a stream whose messages go when they are too old.
+func (t Topology) limits(name string, age time.Duration, subjects ...string) jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name:        name,
+		Subjects:    subjects,
+		Storage:     jetstream.FileStorage,
+		Retention:   jetstream.LimitsPolicy,
+		Discard:     jetstream.DiscardOld,
+		MaxAge:      age,
+		AllowDirect: true,
+		Replicas:    t.Replicas,
+	}
+}
+
+// work is a stream whose messages go when they are acknowledged, and may be
+// parked until a time. It has no limit: a work stream over its limit would drop
+// what is parked.
+func (t Topology) work(name string, subjects ...string) jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name:               name,
+		Subjects:           subjects,
+		Storage:            jetstream.FileStorage,
+		Retention:          jetstream.WorkQueuePolicy,
+		Discard:            jetstream.DiscardOld, // schedules allow no other
+		AllowDirect:        true,
+		AllowMsgSchedules:  true,
+		AllowMsgTTL:        true,
+		AllowRollup:        true, // a schedule replaces the one of its subject
+		AllowAtomicPublish: true,
+		Replicas:           t.Replicas,
+	}
+}
+
+func (t Topology) inSubjects(shard int) []string {
+	var subjects []string
+	for p := shard; p < event.Partitions; p += t.Shards {
+		subjects = append(subjects, fmt.Sprintf("belay.in.%d.>", p), fmt.Sprintf("belay.part.%d.>", p))
+	}
+	return subjects
+}
+
+// shardsKey is where IN_0 holds the number of shards, in its metadata.
+const shardsKey = "belay.shards"
+
+// Migrate creates the streams and buckets that are missing and updates those
+// that differ. It may be called any number of times, by many programs at once.
+func (b *Broker) Migrate(ctx context.Context, t Topology) error {
+	stored, err := b.storedShards(ctx)
+	if err != nil {
+		return err
+	}
+	switch {
+	case t.Shards < 0 || t.Shards > event.Partitions:
+		return fmt.Errorf("shards is %d; want 1 to %d", t.Shards, event.Partitions)
+	case t.Shards == 0:
+		t.Shards = stored
+	case stored != 0 && stored != t.Shards:
+		return fmt.Errorf("shards is %d, but the broker's streams were made with %d: "+
+			"the number is part of deduplication and order and cannot be changed in place", t.Shards, stored)
+	}
+	t = t.withDefaults()
+	for _, s := range t.streams() {
+		if _, err := b.js.CreateOrUpdateStream(ctx, s); err != nil {
+			return fmt.Errorf("create or update the stream %s: %w", s.Name, err)
+		}
+	}
+	for _, kv := range t.buckets() {
+		if _, err := b.js.CreateOrUpdateKeyValue(ctx, kv); err != nil {
+			return fmt.Errorf("create or update the bucket %s: %w", kv.Bucket, err)
+		}
+	}
+	b.shards = t.Shards
+	return nil
+}
+
+// storedShards is the number of shards that the streams were made with; 0 if
+// there are none.
+func (b *Broker) storedShards(ctx context.Context) (int, error) {
+	s, err := b.js.Stream(ctx, In(0))
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("look up the stream %s: %w", In(0), err)
+	}
+	text := s.CachedInfo().Config.Metadata[shardsKey]
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		return 0, fmt.Errorf("the stream %s is not Belay's: its metadata %s is %q", In(0), shardsKey, text)
+	}
+	return n, nil
+}
+
+// DoneSubject is where the records of a chain in a shard are kept.
+func DoneSubject(chain string, shard int) string {
+	return fmt.Sprintf("belay.done.%s.%d", chain, shard)
+}
+
+// RetryWait is where an event waits for its next attempt in a chain.
+func RetryWait(chain string, shard int, seq uint64) string {
+	return fmt.Sprintf("belay.retry.wait.%s.%d.%d", chain, shard, seq)
+}
+
+// RetryDue is where an event stands whose next attempt in a chain is due.
+func RetryDue(chain string, shard int, seq uint64) string {
+	return fmt.Sprintf("belay.retry.due.%s.%d.%d", chain, shard, seq)
+}
+
+// NotifySubject is where the notifications of a tenant are stored.
+func NotifySubject(tenant string) string { return "belay.notify." + tenant }
+
+// OutDue is where a delivery stands that is due.
+func OutDue(shard int, subscription, delivery string) string {
+	return fmt.Sprintf("belay.out.%d.due.%s.%s", shard, subscription, delivery)
+}
+
+// OutWait is where a delivery waits for its next attempt.
+func OutWait(shard int, subscription, delivery string) string {
+	return fmt.Sprintf("belay.out.%d.wait.%s.%s", shard, subscription, delivery)
+}
+
+// OutCursor is where the fan-out of a notification keeps how far it got in a
+// shard.
+func OutCursor(shard int, notification string) string {
+	return fmt.Sprintf("belay.out.%d.cursor.%s", shard, notification)
+}
+
+// AttemptSubject is where the attempts of a subscription's deliveries are kept.
+func AttemptSubject(subscription string) string { return "belay.attempt." + subscription }
+
+// DeadEvent is where the events are kept that a chain has given up.
+func DeadEvent(chain string) string { return "belay.dead.in." + chain }
+
+// DeadDelivery is where the deliveries of a subscription are kept that were
+// given up.
+func DeadDelivery(subscription string) string { return "belay.dead.out." + subscription }
+
+// ShardOf is the shard that a stream of events or deliveries holds, from its
+// name.
+func ShardOf(stream string) (int, error) {
+	_, text, _ := strings.Cut(stream, "_")
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		return 0, fmt.Errorf("the stream %s holds no shard", stream)
+	}
+	return n, nil
+}
