@@ -2,8 +2,8 @@ package stream
 
 import "context"
 
-// Pending is the number of messages that a consumer has not been handed or has
-// not settled, short of those held; for tests.
+// Pending is the number of messages that a consumer has not been handed, or has
+// been handed more than once and not settled; for tests.
 func (b *Broker) Pending(ctx context.Context, stream, consumer string) int {
 	c, err := b.js.Consumer(ctx, stream, consumer)
 	if err != nil {
