@@ -36,19 +36,21 @@ func isTerminal(w io.Writer) bool {
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
-func parseLog(format, level string) (string, slog.Level, error) {
+// Logger is [NewLogger] of what a person configured. An empty format is json,
+// an empty level info; others than those of [Config] are errors.
+func Logger(w io.Writer, format, level string) (*slog.Logger, error) {
 	if format == "" {
 		format = LogJSON
 	}
 	if format != LogJSON && format != LogText {
-		return "", 0, fmt.Errorf("the log format is %q, want json or text", format)
+		return nil, fmt.Errorf("the log format is %q, want json or text", format)
 	}
 	if level == "" {
 		level = "info"
 	}
 	var l slog.Level
 	if err := l.UnmarshalText([]byte(level)); err != nil {
-		return "", 0, fmt.Errorf("the log level is %q, want debug, info, warn or error", level)
+		return nil, fmt.Errorf("the log level is %q, want debug, info, warn or error", level)
 	}
-	return format, l, nil
+	return NewLogger(w, format, l), nil
 }

@@ -44,21 +44,21 @@ type Service struct {
 // New makes the logger and binds the ops port. [Service.Run] frees the port; a
 // caller that does not get that far calls [Service.Close].
 func New(c Config) (*Service, error) {
-	format, level, err := parseLog(c.LogFormat, c.LogLevel)
-	if err != nil {
-		return nil, err
-	}
 	if c.ShutdownDelay < 0 || c.ShutdownGrace < 0 {
 		return nil, errors.New("the shutdown delay or grace is negative, want 0s or more")
 	}
 	if c.LogTo == nil {
 		c.LogTo = os.Stderr
 	}
+	log, err := Logger(c.LogTo, c.LogFormat, c.LogLevel)
+	if err != nil {
+		return nil, err
+	}
 	ops, err := NewOps(c.OpsAddr)
 	if err != nil {
 		return nil, err
 	}
-	s := &Service{Log: NewLogger(c.LogTo, format, level), Ops: ops}
+	s := &Service{Log: log, Ops: ops}
 	s.group = Group{Unready: ops.Draining, Delay: c.ShutdownDelay, Grace: c.ShutdownGrace, Log: s.Log}
 	s.group.Add("ops", ops)
 	return s, nil

@@ -1,0 +1,101 @@
+// Package sources makes the sources of a configuration file: it joins what the
+// file says with what the catalogue of receivers knows. Neither of the two
+// packages knows the other.
+package sources
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/belay-hooks/belay/pkg/config"
+	"github.com/belay-hooks/belay/pkg/receiver"
+)
+
+// Build makes the sources of the file. The error joins what is wrong with each,
+// with its line.
+func Build(f *config.File) ([]*receiver.Source, error) {
+	var (
+		built []*receiver.Source
+		errs  []error
+	)
+	for i := range f.Sources {
+		path := fmt.Sprintf("sources[%d]", i)
+		source, err := receiver.NewSource(sourceConfig(&f.Sources[i]))
+		if err != nil {
+			errs = append(errs, f.Locate(under(path, err)))
+			continue
+		}
+		built = append(built, source)
+	}
+	return built, errors.Join(errs...)
+}
+
+// Canonical writes every receiver of the file by its name in the catalogue
+// instead of an alias: that is what events carry, and so what chains select by.
+// A receiver that is not in the catalogue is left alone, for [Build] to tell. Two
+// sources that become the same one are an error.
+func Canonical(f *config.File) error {
+	seen := map[string]bool{}
+	for i := range f.Sources {
+		s := &f.Sources[i]
+		s.Receiver = canonical(s.Receiver)
+		if seen[s.Name()] {
+			return f.Locate(&config.FieldError{
+				Path: fmt.Sprintf("sources[%d].receiver", i), Value: s.Name(),
+				Want: "another source has this receiver, under an alias, and this id: want another id",
+			})
+		}
+		seen[s.Name()] = true
+	}
+	for i := range f.Chains {
+		c := &f.Chains[i]
+		canonicalFrom(c.From)
+		for j := range c.Handlers {
+			canonicalFrom(c.Handlers[j].From)
+		}
+	}
+	return nil
+}
+
+func canonicalFrom(from []string) {
+	for i, name := range from {
+		slug, id, one := strings.Cut(name, "/")
+		if from[i] = canonical(slug); one {
+			from[i] += "/" + id
+		}
+	}
+}
+
+func canonical(name string) string {
+	if r, ok := receiver.Lookup(name); ok {
+		return r.Slug
+	}
+	return name
+}
+
+func sourceConfig(s *config.Source) receiver.SourceConfig {
+	secrets := make([]receiver.Secret, len(s.Secrets))
+	for i, secret := range s.Secrets {
+		secrets[i] = secret
+	}
+	return receiver.SourceConfig{
+		Receiver: s.Receiver, ID: s.ID, Secrets: secrets, Tolerance: s.Tolerance.Std(),
+		Params: s.Params, Key: s.Key, MaxBody: s.MaxBody,
+	}
+}
+
+// under gives a receiver's error the path that it has in the file.
+func under(path string, err error) error {
+	var field *receiver.FieldError
+	if !errors.As(err, &field) {
+		return &config.FieldError{Path: path, Want: err.Error()}
+	}
+	return &config.FieldError{Path: path + "." + field.Field, Value: field.Value, Want: "want " + field.Want}
+}
+
+// URL is the path that a source is served at, below the prefix.
+func URL(prefix string, s *receiver.Source) string {
+	name := strings.TrimSuffix(s.Name(), "/"+config.DefaultSourceID)
+	return strings.TrimSuffix(prefix, "/") + "/" + name
+}

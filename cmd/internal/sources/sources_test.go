@@ -1,0 +1,81 @@
+package sources_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/belay-hooks/belay/cmd/internal/sources"
+	"github.com/belay-hooks/belay/pkg/config"
+)
+
+func parse(t *testing.T, text string) *config.File {
+	t.Helper()
+	f, err := config.Parse("belay.yaml", []byte(text), config.Options{Dev: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func TestBuild(t *testing.T) {
+	f := parse(t, "sources:\n- {receiver: github, secrets: [a]}\n- {receiver: stripe, id: eu, secrets: [whsec_a]}\n")
+	built, err := sources.Build(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var urls []string
+	for _, s := range built {
+		urls = append(urls, sources.URL("/webhooks", s))
+	}
+	if want := []string{"/webhooks/github", "/webhooks/stripe/eu"}; !slices.Equal(urls, want) {
+		t.Errorf("served at %q, want %q", urls, want)
+	}
+}
+
+func TestBuildTellsEveryProblemWithItsLine(t *testing.T) {
+	f := parse(t, "sources:\n- {receiver: gitbub, secrets: [a]}\n- receiver: generic\n  secrets: [a]\n  params:\n    hash: md5\n")
+	_, err := sources.Build(f)
+	if err == nil {
+		t.Fatal("taken as valid")
+	}
+	for _, want := range []string{
+		`belay.yaml:2: sources[0].receiver is "gitbub": want one of [`,
+		`belay.yaml:6: sources[1].params.hash is "md5": want one of sha1, sha256, sha512`,
+	} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("got\n%v\nwant in it\n%s", err, want)
+		}
+	}
+}
+
+func TestCanonical(t *testing.T) {
+	f := parse(t, `
+sources:
+- {receiver: standardwebhooks, id: a, secrets: [whsec_a]}
+- {receiver: unheard-of, secrets: [a]}
+chains:
+- name: c
+  from: [standardwebhooks, standardwebhooks/a, unheard-of]
+  handlers: [{name: h, from: [standardwebhooks/a], log: {}}]
+`)
+	if err := sources.Canonical(f); err != nil {
+		t.Fatal(err)
+	}
+	if got := f.Sources[0].Name(); got != "standard-webhooks/a" {
+		t.Errorf("the source is %s", got)
+	}
+	if got, want := f.Chains[0].From, []string{"standard-webhooks", "standard-webhooks/a", "unheard-of"}; !slices.Equal(got, want) {
+		t.Errorf("the chain is from %q, want %q", got, want)
+	}
+	if got := f.Chains[0].Handlers[0].From[0]; got != "standard-webhooks/a" {
+		t.Errorf("the handler is from %s", got)
+	}
+}
+
+func TestCanonicalFindsOneSourceUnderTwoNames(t *testing.T) {
+	err := sources.Canonical(parse(t, "sources:\n- {receiver: standardwebhooks, secrets: [a]}\n- {receiver: standard-webhooks, secrets: [a]}\n"))
+	if err == nil || !strings.HasPrefix(err.Error(), "belay.yaml:3: ") {
+		t.Errorf("got %v", err)
+	}
+}
