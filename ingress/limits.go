@@ -1,0 +1,50 @@
+package ingress
+
+import "time"
+
+const (
+	// maxInline is the greatest body in bytes that fits into one message of the
+	// broker, beside its headers. Until larger ones travel as parts, no source
+	// takes more, whatever its own limit is.
+	maxInline = 512 << 10
+
+	// maxHeader bounds in bytes the headers of a request. What is kept of them
+	// travels in the message too, escaped, and the broker takes 1 MiB in all.
+	maxHeader = 32 << 10
+
+	// headerTimeout is how long a client may take for its headers: they come in
+	// one piece from a sender, and drop by drop from an attacker.
+	headerTimeout = 5 * time.Second
+
+	// bodyTimeout is how long a body may take; a source whose budget is shorter
+	// gives it less.
+	bodyTimeout = 10 * time.Second
+
+	// writeTimeout is how long a request may take with its answer. It only frees
+	// a connection whose client does not read: budgets are shorter.
+	writeTimeout = 30 * time.Second
+
+	// idleTimeout is how long a connection is kept for the sender's next request.
+	idleTimeout = 2 * time.Minute
+
+	// drainTimeout is how long a stopping server waits for the requests in hand.
+	// It is above the longest budget in the catalogue, within which each ends.
+	drainTimeout = 15 * time.Second
+
+	// attemptTimeout is how long one publish may wait for its confirmation. A
+	// leader that died never answers; the next attempt asks its successor.
+	attemptTimeout = 2 * time.Second
+
+	// pauseMin and pauseMax are the bounds of the random pause between two
+	// attempts: short beside an election, and many requests do not ask at once.
+	pauseMin = 50 * time.Millisecond
+	pauseMax = 150 * time.Millisecond
+
+	// retryLater is what a sender is asked to wait when the store did not confirm,
+	// in seconds: about an election.
+	retryLater = "10"
+
+	// retryMuchLater is what it is asked to wait when the store is full, in
+	// seconds: somebody must make room.
+	retryMuchLater = "60"
+)

@@ -1,0 +1,52 @@
+package ingress
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics is what operators see of the ingress. Its labels come from the
+// configuration and from closed sets, never from a sender.
+type metrics struct {
+	requests *prometheus.CounterVec
+	duration *prometheus.HistogramVec
+	inFlight prometheus.Gauge
+}
+
+func newMetrics() *metrics {
+	return &metrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "belay_ingress_requests_total",
+			Help: "Requests by source (empty: none matched) and by what came of them.",
+		}, []string{"source", "outcome"}),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "belay_ingress_request_duration_seconds",
+			Help:    "Time from the headers of a request to its answer, by source.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+		}, []string{"source"}),
+		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "belay_ingress_requests_in_flight",
+			Help: "Requests in hand.",
+		}),
+	}
+}
+
+func (m *metrics) register(registry prometheus.Registerer) error {
+	for _, c := range []prometheus.Collector{m.requests, m.duration, m.inFlight} {
+		if err := registry.Register(c); err != nil {
+			return fmt.Errorf("ingress: register the metrics: %w", err)
+		}
+	}
+	return nil
+}
+
+func (m *metrics) observe(x *exchange, o outcome) {
+	source := ""
+	if x.source != nil {
+		source = x.source.Name()
+	}
+	m.requests.WithLabelValues(source, string(o)).Inc()
+	m.duration.WithLabelValues(source).Observe(time.Since(x.start).Seconds())
+}

@@ -1,0 +1,143 @@
+package ingress
+
+import (
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/belay-hooks/belay/pkg/receiver"
+)
+
+// An outcome is what came of a request: a closed set, and the metric's label.
+// The reasons of package receiver belong to it too.
+type outcome string
+
+const (
+	stored    outcome = "stored"
+	duplicate outcome = "duplicate"
+	answered  outcome = "answered" // a ping or a handshake
+
+	unknownSource    outcome = "unknown_source"
+	wrongMethod      outcome = "wrong_method"
+	wrongType        outcome = "wrong_type"
+	tooLarge         outcome = "too_large"
+	tooSlow          outcome = "too_slow"
+	truncated        outcome = "truncated"
+	storeFull        outcome = "store_full"
+	storeUnavailable outcome = "store_unavailable"
+	broken           outcome = "broken" // our own failure
+)
+
+// A refusal is why a request is not accepted.
+type refusal struct {
+	outcome    outcome
+	status     int
+	retryAfter string // seconds; empty where a resend is no use
+	cause      error  // for the log; nil where the outcome says it all
+}
+
+// Error is the outcome and its cause.
+func (r *refusal) Error() string {
+	if r.cause == nil {
+		return string(r.outcome)
+	}
+	return string(r.outcome) + ": " + r.cause.Error()
+}
+
+// asRefusal gives every error that can end a request its place in the table.
+func asRefusal(err error) *refusal {
+	if r, ok := errors.AsType[*refusal](err); ok {
+		return r
+	}
+	if r, ok := errors.AsType[*receiver.Refusal](err); ok {
+		mine := &refusal{outcome: outcome(r.Reason), status: r.Status, cause: errors.New(r.Detail)}
+		if r.Status == http.StatusServiceUnavailable {
+			mine.retryAfter = retryLater
+		}
+		return mine
+	}
+	return &refusal{outcome: broken, status: http.StatusInternalServerError, cause: err}
+}
+
+// problems are the bodies of refusals (https://www.rfc-editor.org/rfc/rfc9457).
+// They tell an honest sender what to do and a forger nothing.
+var problems = func() map[int][]byte {
+	bodies := make(map[int][]byte)
+	for status, detail := range map[int]string{
+		http.StatusBadRequest:            "The body could not be read.",
+		http.StatusUnauthorized:          "The webhook could not be verified.",
+		http.StatusNotFound:              "No webhook is received here.",
+		http.StatusMethodNotAllowed:      "Webhooks are not received with this method.",
+		http.StatusRequestTimeout:        "The body took too long.",
+		http.StatusRequestEntityTooLarge: "The body is too large.",
+		http.StatusUnsupportedMediaType:  "Bodies of this content type are not received here.",
+		http.StatusInternalServerError:   "Something went wrong here.",
+		http.StatusServiceUnavailable:    "The webhook could not be stored now. Send it again later.",
+	} {
+		body, err := json.Marshal(struct {
+			Title  string `json:"title"`
+			Status int    `json:"status"`
+			Detail string `json:"detail"`
+		}{http.StatusText(status), status, detail})
+		if err != nil {
+			panic("ingress: " + err.Error()) // strings and a number have a JSON form
+		}
+		bodies[status] = body
+	}
+	return bodies
+}()
+
+// refuse answers, logs and counts a request that is not accepted.
+func (s *Server) refuse(x *exchange, err error) {
+	r := asRefusal(err)
+	h := x.w.Header()
+	h.Set("Content-Type", "application/problem+json")
+	h.Set("Content-Length", strconv.Itoa(len(problems[r.status])))
+	if r.retryAfter != "" {
+		h.Set("Retry-After", r.retryAfter)
+	}
+	if r.outcome == tooSlow || r.outcome == truncated {
+		h.Set("Connection", "close") // where the next request begins is not known
+	}
+	x.w.WriteHeader(r.status)
+	_, _ = x.w.Write(problems[r.status]) // who hung up does not want to know
+
+	level := slog.LevelWarn
+	if r.outcome == unknownSource {
+		level = slog.LevelInfo // the noise of the internet
+	}
+	attrs := x.attrs(r.outcome)
+	attrs = append(attrs, slog.Int("status", r.status), slog.String("remote", x.r.RemoteAddr))
+	if r.cause != nil {
+		attrs = append(attrs, slog.String("detail", r.cause.Error()))
+	}
+	s.log.LogAttrs(x.r.Context(), level, "webhook refused", attrs...)
+	s.metrics.observe(x, r.outcome)
+}
+
+// accepted logs and counts a request that was answered with success.
+func (s *Server) accepted(x *exchange, o outcome) {
+	s.log.LogAttrs(x.r.Context(), slog.LevelInfo, "webhook accepted", x.attrs(o)...)
+	s.metrics.observe(x, o)
+}
+
+// attrs is the wide line. It holds nothing that a sender or an operator wants
+// kept from a log: no body, no query, no header.
+func (x *exchange) attrs(o outcome) []slog.Attr {
+	attrs := make([]slog.Attr, 0, 10)
+	attrs = append(attrs, slog.String("outcome", string(o)))
+	if x.source != nil {
+		attrs = append(attrs, slog.String("source", x.source.Name()))
+	} else {
+		const enough = 100 // of a path that leads nowhere
+		attrs = append(attrs, slog.String("path", x.r.URL.Path[:min(len(x.r.URL.Path), enough)]))
+	}
+	if x.event != nil {
+		attrs = append(attrs, slog.String("id", x.event.ID), slog.String("type", x.event.Type),
+			slog.Bool("duplicate", o == duplicate))
+	}
+	return append(attrs, slog.Int("bytes", len(x.body)), slog.Duration("duration", time.Since(x.start)))
+}
