@@ -6,7 +6,10 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
+	"net/url"
+	"slices"
 	"time"
 )
 
@@ -213,4 +216,22 @@ func (d *Duration) UnmarshalText(text []byte) error {
 	}
 	*d = Duration(v)
 	return nil
+}
+
+// Ordered is the chain's handlers as they run: by Order, equal ones in the order
+// of the file.
+func (c *Chain) Ordered() []Handler {
+	ordered := slices.Clone(c.Handlers)
+	slices.SortStableFunc(ordered, func(a, b Handler) int { return cmp.Compare(a.Order, b.Order) })
+	return ordered
+}
+
+// Target is where it forwards to, to be shown: the URL without its user, path
+// and query, where people put credentials.
+func (h *HTTP) Target() string {
+	u, err := url.Parse(h.URL)
+	if err != nil {
+		return ""
+	}
+	return (&url.URL{Scheme: u.Scheme, Host: u.Host}).String()
 }

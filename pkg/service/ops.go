@@ -80,6 +80,9 @@ func (o *Ops) AddReady(name string, check func(context.Context) error) {
 // Draining makes the program unready for good: it is about to stop.
 func (o *Ops) Draining() { o.draining.Store(true) }
 
+// Ready reports whether every check passes and the program is not draining.
+func (o *Ops) Ready(ctx context.Context) bool { return o.check(ctx).Ready }
+
 // Run serves until the context ends.
 func (o *Ops) Run(ctx context.Context) error {
 	server := &http.Server{Handler: o.handler(), ReadHeaderTimeout: opsHeaderTimeout}

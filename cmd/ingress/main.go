@@ -1,0 +1,46 @@
+// Command ingress receives webhooks, verifies them and stores them on a NATS
+// server. It is configured by the environment: see config.Env… and the README.
+package main
+
+import (
+	"github.com/belay-hooks/belay/cmd/internal/program"
+	"github.com/belay-hooks/belay/cmd/internal/sources"
+	"github.com/belay-hooks/belay/ingress"
+	"github.com/belay-hooks/belay/pkg/config"
+)
+
+type environment struct {
+	program.Env
+	config.IngressEnv
+}
+
+func main() {
+	var env environment
+	program.Main("ingress", &env, &env.Env, func(p *program.Program) error { return add(p, env) })
+}
+
+func add(p *program.Program, env environment) error {
+	file, err := p.File()
+	if err != nil {
+		return err
+	}
+	all, err := sources.Build(file)
+	if err != nil {
+		return err
+	}
+	server, err := ingress.New(ingress.Config{Addr: env.IngressAddr, Prefix: env.Prefix}, all, p.Broker, p.Log, p.Ops.Registry())
+	if err != nil {
+		return err
+	}
+	// Without a broker the door is open too, and says 503.
+	p.Add("broker", p.Open())
+	p.Add("configuration", p.Watch(file, func(next *config.File) error {
+		all, err := sources.Build(next)
+		if err != nil {
+			return err
+		}
+		return server.Reload(all)
+	}))
+	p.Add("ingress", server)
+	return nil
+}

@@ -1,0 +1,26 @@
+// Command outbox delivers notifications to subscribers, and serves the API that
+// both come in by. It is configured by the environment.
+package main
+
+import (
+	"github.com/belay-hooks/belay/cmd/internal/program"
+	"github.com/belay-hooks/belay/outbox"
+	"github.com/belay-hooks/belay/pkg/config"
+)
+
+type environment struct {
+	program.Env
+	config.OutboxEnv
+}
+
+func main() {
+	var env environment
+	program.Main("outbox", &env, &env.Env, func(p *program.Program) error {
+		server, err := outbox.New(outbox.Config{Addr: env.OutboxAddr, APIKeys: env.APIKeys.List()}, p.Broker, p.Log, p.Ops.Registry())
+		if err != nil {
+			return err
+		}
+		p.Add("outbox", p.WhenOpen(server))
+		return nil
+	})
+}
