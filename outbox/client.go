@@ -1,0 +1,141 @@
+package outbox
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/belay-hooks/belay/pkg/webhook"
+)
+
+// client is the one door out: every request to a subscriber is made here.
+type client struct {
+	http      *http.Client
+	timeout   time.Duration
+	userAgent string
+}
+
+// The parts of an attempt's time, and of the connections that are kept.
+const (
+	dialTimeout     = 5 * time.Second
+	tlsTimeout      = 5 * time.Second
+	idleConnTimeout = 90 * time.Second
+	idleConns       = 1024
+	idleConnsHost   = 16
+)
+
+func newClient(c Config) *client {
+	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second, Control: c.addressPolicy().control}
+	return &client{
+		timeout:   c.Timeout,
+		userAgent: c.UserAgent,
+		http: &http.Client{
+			Transport: &http.Transport{
+				// No proxy from the environment: the address policy would judge
+				// the proxy's address, not the subscriber's.
+				Proxy:                  nil,
+				DialContext:            dialer.DialContext,
+				TLSHandshakeTimeout:    tlsTimeout,
+				TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
+				ForceAttemptHTTP2:      true,
+				MaxIdleConns:           idleConns,
+				MaxIdleConnsPerHost:    idleConnsHost,
+				IdleConnTimeout:        idleConnTimeout,
+				MaxResponseHeaderBytes: maxResponseHeader,
+				// A compressed answer could be a thousand times as large as it looks.
+				DisableCompression: true,
+			},
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+	}
+}
+
+func (c *client) close() { c.http.CloseIdleConnections() }
+
+// answer is what a subscriber said, or why it said nothing.
+type answer struct {
+	outcome
+	detail    string // the error in words
+	header    http.Header
+	body      []byte // its first maxResponse bytes
+	truncated bool
+}
+
+// post makes one attempt: it signs the body and sends it.
+func (c *client) post(ctx context.Context, d *delivery, s *Subscription, body []byte, now time.Time) answer {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, s.URL, bytes.NewReader(body))
+	if err != nil {
+		return failed(err)
+	}
+	r.Header.Set("User-Agent", c.userAgent)
+	if d.event.ContentType != "" {
+		r.Header.Set("Content-Type", d.event.ContentType)
+	}
+	if err := webhook.Sign(r.Header, d.id, now, body, s.secrets...); err != nil {
+		return failed(err)
+	}
+	response, err := c.http.Do(r)
+	if err != nil {
+		return failed(err)
+	}
+	defer response.Body.Close()
+	a := answer{
+		outcome: outcome{status: response.StatusCode, retryAfter: response.Header.Get("Retry-After")},
+		header:  response.Header,
+	}
+	// The status decides. An answer that breaks off has still been given.
+	a.body, _ = io.ReadAll(io.LimitReader(response.Body, maxResponse+1))
+	if len(a.body) > maxResponse {
+		a.body, a.truncated = a.body[:maxResponse], true
+	}
+	return a
+}
+
+// failed is the answer of a request that got none.
+func failed(err error) answer {
+	return answer{outcome: outcome{reason: reasonOfError(err)}, detail: detailOf(err)}
+}
+
+func reasonOfError(err error) Reason {
+	var (
+		dns         *net.DNSError
+		timeout     net.Error
+		verify      *tls.CertificateVerificationError
+		record      tls.RecordHeaderError
+		alert       tls.AlertError
+		unknown     x509.UnknownAuthorityError
+		host        x509.HostnameError
+		certificate x509.CertificateInvalidError
+	)
+	switch {
+	case errors.Is(err, errAddress):
+		return ReasonAddress
+	case errors.As(err, &dns):
+		return ReasonDNS
+	case errors.As(err, &verify), errors.As(err, &record), errors.As(err, &alert),
+		errors.As(err, &unknown), errors.As(err, &host), errors.As(err, &certificate):
+		return ReasonTLS
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+		return ReasonTimeout
+	}
+	return ReasonConnection
+}
+
+// detailOf is the error without the method and the URL that the client puts
+// before it: a URL can hold a subscriber's token.
+func detailOf(err error) string {
+	var wrapped *url.Error
+	if errors.As(err, &wrapped) {
+		return wrapped.Err.Error()
+	}
+	return err.Error()
+}

@@ -1,0 +1,130 @@
+package outbox
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+)
+
+// The limits of what the outbox takes in and sends out.
+const (
+	// maxSubscriptionBody: a subscription is a URL, some filters and a text.
+	maxSubscriptionBody = 64 << 10
+	// maxData is the largest body of a notification. With its attributes it fits
+	// the broker's limit of 1 MiB a message.
+	maxData = 512 << 10
+	// maxNotificationBody is the largest request for a notification: data_base64
+	// makes the data a third larger, JSON escapes can double it.
+	maxNotificationBody = 2 << 20
+	// maxInline is the largest body that travels with each of its deliveries.
+	// A larger one stays in NOTIFY and deliveries refer to it.
+	maxInline = 64 << 10
+	// maxResponse is how much of a subscriber's answer is read and kept with the
+	// attempt: enough for an error message.
+	maxResponse = 16 << 10
+	// maxResponseHeader bounds the head of a subscriber's answer.
+	maxResponseHeader = 64 << 10
+	// maxChunk is the number of deliveries that one batch writes.
+	maxChunk = 200
+	// maxRetryAfter bounds how long a subscriber may put us off for.
+	maxRetryAfter = 24 * time.Hour
+	// jitter spreads retries: up to this part of the wait is added to it.
+	jitter = 0.2
+)
+
+// DefaultSchedule is how long to wait after the first, the second, … attempt
+// that failed: the first attempt is made at once, the eighth is the last and
+// comes about 27.6 hours later. It is the example of the Standard Webhooks
+// specification without its last steps.
+func DefaultSchedule() []time.Duration {
+	return []time.Duration{
+		5 * time.Second, 5 * time.Minute, 30 * time.Minute, 2 * time.Hour,
+		5 * time.Hour, 10 * time.Hour, 10 * time.Hour,
+	}
+}
+
+// Config says how an outbox works. The zero value of a field is its default.
+type Config struct {
+	// Addr is where the REST API listens. Default :8081.
+	Addr string
+	// APIKeys are the bearer keys of the API, each written "key" (tenant
+	// "default") or "tenant=key". Without any, every call is refused.
+	APIKeys []string
+	// Dev allows plain http and loopback addresses in subscriptions.
+	Dev bool
+	// AllowHTTP allows plain http in subscriptions.
+	AllowHTTP bool
+	// AllowNetworks are private networks that subscriptions may point into.
+	AllowNetworks []netip.Prefix
+	// Schedule is how long to wait after each failed attempt; one attempt more
+	// than it has entries is made. Default [DefaultSchedule].
+	Schedule []time.Duration
+	// Timeout bounds one attempt, from the connection to the end of the answer.
+	// Default 15 s.
+	Timeout time.Duration
+	// Attempts is how many attempts run at once. Default 64.
+	Attempts int
+	// Grace is how long running attempts may take to end when the outbox stops;
+	// what is not ended is given back. Default 20 s.
+	Grace time.Duration
+	// UserAgent of the requests. Default Belay.
+	UserAgent string
+
+	// chunk is the number of deliveries in one batch; tests make it small.
+	chunk int
+}
+
+func (c Config) withDefaults() Config {
+	if c.Addr == "" {
+		c.Addr = ":8081"
+	}
+	if c.Schedule == nil {
+		c.Schedule = DefaultSchedule()
+	}
+	if c.Timeout == 0 {
+		c.Timeout = 15 * time.Second
+	}
+	if c.Attempts == 0 {
+		c.Attempts = 64
+	}
+	if c.Grace == 0 {
+		c.Grace = 20 * time.Second
+	}
+	if c.UserAgent == "" {
+		c.UserAgent = "Belay"
+	}
+	if c.chunk == 0 {
+		c.chunk = maxChunk
+	}
+	return c
+}
+
+// Validate names the first field that cannot be used, and what would be right.
+func (c Config) Validate() error {
+	for i, wait := range c.Schedule {
+		if wait < 0 {
+			return fmt.Errorf("outbox: schedule[%d] is %s; want 0 or more", i, wait)
+		}
+	}
+	switch {
+	case c.Timeout < 0:
+		return fmt.Errorf("outbox: timeout is %s; want more than 0", c.Timeout)
+	case c.Attempts < 0:
+		return fmt.Errorf("outbox: attempts is %d; want 1 or more", c.Attempts)
+	case c.Grace < 0:
+		return fmt.Errorf("outbox: grace is %s; want more than 0", c.Grace)
+	case !validHeaderText(c.UserAgent):
+		return fmt.Errorf("outbox: user agent is %q; want printable ASCII", c.UserAgent)
+	}
+	_, err := parseKeys(c.APIKeys)
+	return err
+}
+
+func validHeaderText(s string) bool {
+	for _, b := range []byte(s) {
+		if b < ' ' || b > '~' {
+			return false
+		}
+	}
+	return true
+}

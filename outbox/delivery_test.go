@@ -1,0 +1,74 @@
+package outbox
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/belay-hooks/belay/pkg/event"
+)
+
+func TestDeliveryID(t *testing.T) {
+	e := &event.Event{ID: "1", Source: "/s", Tenant: "acme"}
+	id := deliveryID(e, "sub_1")
+	if id != deliveryID(&event.Event{ID: "1", Source: "/s", Tenant: "acme", Type: "t"}, "sub_1") {
+		t.Error("it is not the same for the same")
+	}
+	others := []string{
+		deliveryID(e, "sub_2"),
+		deliveryID(&event.Event{ID: "2", Source: "/s", Tenant: "acme"}, "sub_1"),
+		deliveryID(&event.Event{ID: "1", Source: "/t", Tenant: "acme"}, "sub_1"),
+		deliveryID(&event.Event{ID: "1", Source: "/s", Tenant: "other"}, "sub_1"),
+		deliveryID(&event.Event{ID: "/s1", Source: "", Tenant: "acme"}, "sub_1"),
+	}
+	if slices.Contains(others, id) {
+		t.Errorf("%s is not unique in %v", id, others)
+	}
+	if !strings.HasPrefix(id, "msg_") || strings.ContainsAny(id, ".*> ") {
+		t.Errorf("%s cannot be a token of a subject", id)
+	}
+}
+
+func TestDeliveryRoundTrip(t *testing.T) {
+	for name, size := range map[string]int{"small": 10, "at the border": maxInline, "by reference": maxInline + 1} {
+		t.Run(name, func(t *testing.T) {
+			e := &event.Event{ID: "1", Source: "/s", Type: "t", Tenant: "acme", ContentType: "text/plain",
+				Header: http.Header{"Ce-Subject": {"x"}}, Body: make([]byte, size)}
+			d := newDelivery(e, 7, "sub_1")
+			m := d.due(1)
+			if byReference := size > maxInline; byReference != (len(m.Data) == 0) || byReference != (d.body == 7) {
+				t.Errorf("%d bytes travel, reference %d", len(m.Data), d.body)
+			}
+			got, err := decodeDelivery(m.Header, m.Data)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got.id != d.id || got.subscription != "sub_1" || got.attempt != 1 || got.body != d.body || got.event.ID != "1" {
+				t.Errorf("read %+v", got)
+			}
+			if len(e.Body) != size {
+				t.Error("the notification lost its body")
+			}
+		})
+	}
+}
+
+func FuzzDecodeDelivery(f *testing.F) {
+	f.Add("msg_1", "sub_1", "1", "", []byte("x"))
+	f.Add("", "a.b", "0", "-1", []byte(nil))
+	f.Fuzz(func(t *testing.T, id, subscription, attempt, body string, data []byte) {
+		header, _ := (&event.Event{ID: "1", Source: "/s", Type: "t"}).Encode()
+		header[headerDelivery] = []string{id}
+		header[headerSubscription] = []string{subscription}
+		header[headerAttempt] = []string{attempt}
+		header[headerBody] = []string{body}
+		d, err := decodeDelivery(header, data)
+		if err != nil {
+			return
+		}
+		if d.attempt < 1 || !validToken(d.subscription) {
+			t.Fatalf("accepted %+v", d)
+		}
+	})
+}

@@ -1,0 +1,197 @@
+package outbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/belay-hooks/belay/pkg/event"
+	"github.com/belay-hooks/belay/pkg/stream"
+)
+
+// fanoutName is the name of the consumer of NOTIFY and of its ledger.
+const fanoutName = "fanout"
+
+// The outcomes of a fan-out in the ledger.
+const (
+	outcomeDone = "done"
+	outcomeDead = "dead"
+)
+
+// fanout turns a notification into one delivery for each subscription that
+// wants it.
+type fanout struct {
+	broker  *stream.Broker
+	ledger  *stream.Ledger
+	cache   *cache
+	chunk   int // deliveries in one batch
+	metrics *metrics
+	log     *slog.Logger
+}
+
+// handle fans out the notification that h holds, and settles it.
+func (f *fanout) handle(ctx context.Context, h *stream.Held) {
+	err := f.settle(ctx, h)
+	if err == nil {
+		return
+	}
+	verdict := stream.Again(againAfter)
+	if ctx.Err() != nil {
+		verdict = handBack
+	} else {
+		f.log.Warn("notification not fanned out yet, it is handed out again", "seq", h.Seq, "error", err)
+	}
+	settle, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleWithin)
+	defer cancel()
+	if err := h.Settle(settle, verdict); err != nil {
+		f.log.Debug("message left to its deadline", "error", err)
+	}
+}
+
+// settle writes the deliveries and ends the message. Every step is stored before
+// the next begins:
+//
+//	batches of deliveries, each with its cursor → DONE → ack → purge the cursors
+//
+// A crash before DONE resumes behind the last cursor of each shard; one after it
+// finds the notification in the ledger. A cursor that is left over harms nobody:
+// it names a message that is never handled again.
+func (f *fanout) settle(ctx context.Context, h *stream.Held) error {
+	e, err := event.Decode(h.Header, h.Data)
+	if err != nil {
+		return f.settleUnreadable(ctx, h, err)
+	}
+	started := time.Now()
+	shards, err := f.write(ctx, h, e)
+	if err != nil {
+		return err
+	}
+	if err := f.ledger.Record(ctx, stream.Record{Seq: h.Seq, Outcome: outcomeDone}); err != nil {
+		return fmt.Errorf("record the fan-out: %w", err)
+	}
+	if err := h.Settle(ctx, stream.Ack); err != nil {
+		return err
+	}
+	deliveries := 0
+	for shard, n := range shards {
+		deliveries += n
+		if err := f.broker.Purge(ctx, stream.Out(shard), f.cursor(shard, h)); err != nil {
+			f.log.Debug("cursor left behind", "shard", shard, "seq", h.Seq, "error", err)
+		}
+	}
+	f.log.LogAttrs(ctx, slog.LevelInfo, "notification fanned out",
+		slog.String("notification", e.ID), slog.String("source", e.Source), slog.String("type", e.Type),
+		slog.String("tenant", e.Tenant), slog.Int("deliveries", deliveries),
+		slog.Bool("resumed", h.Touched), slog.Duration("duration", time.Since(started)))
+	return nil
+}
+
+// write stores the deliveries, shard by shard, and returns how many it wrote in
+// each shard that wants some.
+func (f *fanout) write(ctx context.Context, h *stream.Held, e *event.Event) (map[int]int, error) {
+	byShard := make(map[int][]*Subscription)
+	for _, s := range f.cache.match(e.Tenant, e.Name()) {
+		shard := shardOf(s.ID, f.broker.Shards())
+		byShard[shard] = append(byShard[shard], s)
+	}
+	written := make(map[int]int)
+	for _, shard := range slices.Sorted(maps.Keys(byShard)) {
+		subs, err := f.rest(ctx, h, shard, byShard[shard])
+		if err != nil {
+			return nil, err
+		}
+		written[shard] = len(subs)
+		for chunk := range slices.Chunk(subs, f.chunk) {
+			if err := f.broker.PublishBatch(ctx, f.batch(h, e, shard, chunk)); err != nil {
+				return nil, fmt.Errorf("write deliveries to %s: %w", stream.Out(shard), err)
+			}
+			f.metrics.deliveries.Add(float64(len(chunk)))
+		}
+	}
+	return written, nil
+}
+
+// rest is what is left to be written of a shard's subscriptions. If somebody may
+// have begun before, that is what comes after the cursor.
+func (f *fanout) rest(ctx context.Context, h *stream.Held, shard int, subs []*Subscription) ([]*Subscription, error) {
+	if !h.Touched {
+		return subs, nil
+	}
+	m, err := f.broker.Last(ctx, stream.Out(shard), f.cursor(shard, h))
+	if errors.Is(err, stream.ErrNotFound) {
+		return subs, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	last := string(m.Data)
+	i := slices.IndexFunc(subs, func(s *Subscription) bool { return s.ID > last })
+	if i < 0 {
+		return nil, nil
+	}
+	return subs[i:], nil
+}
+
+// batch is the deliveries of a chunk and the cursor that says that they are
+// written. They are stored together or not at all.
+func (f *fanout) batch(h *stream.Held, e *event.Event, shard int, chunk []*Subscription) []stream.Message {
+	messages := make([]stream.Message, 0, len(chunk)+1)
+	for _, s := range chunk {
+		messages = append(messages, newDelivery(e, h.Seq, s.ID).due(shard))
+	}
+	last := chunk[len(chunk)-1].ID
+	cursor := f.cursor(shard, h)
+	return append(messages, stream.Message{
+		Subject: cursor,
+		Data:    []byte(last),
+		// A batch that was stored though its confirmation got lost is refused as
+		// a whole when it comes again; the cursor is there by then.
+		ID: cursor + "." + last,
+	})
+}
+
+// cursor is the subject that holds how far a notification got in a shard.
+func (f *fanout) cursor(shard int, h *stream.Held) string {
+	return stream.OutCursor(shard, strconv.FormatUint(h.Seq, 10))
+}
+
+// settleUnreadable puts away what is no notification: DEAD → DONE → ack.
+func (f *fanout) settleUnreadable(ctx context.Context, h *stream.Held, cause error) error {
+	f.log.Error("a stored notification cannot be read; it is kept as a dead letter",
+		"seq", h.Seq, "reason", ReasonUnreadable, "error", cause)
+	if err := publishUnreadable(ctx, f.broker, h, stream.DeadEvent(fanoutName), cause); err != nil {
+		return err
+	}
+	if err := f.ledger.Record(ctx, stream.Record{Seq: h.Seq, Outcome: outcomeDead}); err != nil {
+		return fmt.Errorf("record the fan-out: %w", err)
+	}
+	return h.Settle(ctx, stream.Ack)
+}
+
+// publishUnreadable stores a message as a dead letter, whole.
+func publishUnreadable(ctx context.Context, b *stream.Broker, h *stream.Held, subject string, cause error) error {
+	header := map[string][]string{
+		headerReason: {string(ReasonUnreadable)},
+		headerDetail: {headerSafe(cause.Error())},
+	}
+	for name, values := range h.Header {
+		// The broker's own headers would be orders to it.
+		if !isBrokerHeader(name) {
+			header[name] = values
+		}
+	}
+	_, err := b.Publish(ctx, stream.Message{
+		Subject: subject, Header: header, Data: h.Data,
+		ID: "dead/" + h.Stream + "/" + strconv.FormatUint(h.Seq, 10),
+	})
+	return err
+}
+
+func isBrokerHeader(name string) bool {
+	return len(name) >= 5 && (name[:5] == "Nats-" || name[:5] == "nats-")
+}

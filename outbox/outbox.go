@@ -1,0 +1,235 @@
+// Package outbox is the sending half of Belay: it keeps subscriptions, takes
+// notifications, makes one delivery of a notification for each subscription
+// that wants it, and posts it, signed, until the subscriber has it.
+//
+//	POST /v1/notifications ──▶ NOTIFY ──▶ fanout ──▶ OUT_i ──▶ sender ──▶ subscriber
+//	                                        │          ▲          │
+//	POST /v1/subscriptions ──▶ bucket ──▶ cache        └─ parked ─┤
+//	                                                              ├──▶ ATTEMPTS
+//	                                                              └──▶ DEAD
+package outbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/belay-hooks/belay/pkg/stream"
+)
+
+// senderName is the name of the consumer of each OUT stream.
+const senderName = "sender"
+
+// fanoutSlots is how many notifications are fanned out at once.
+const fanoutSlots = 8
+
+// Server is an outbox. See [New].
+type Server struct {
+	config        Config
+	broker        *stream.Broker
+	log           *slog.Logger
+	listener      net.Listener
+	subscriptions *subscriptions
+	client        *client
+	metrics       *metrics
+}
+
+// New returns an outbox whose API listener is bound: with port 0, [Server.Addr]
+// tells which port it is. The broker's topology must be there when Run is called.
+func New(c Config, b *stream.Broker, log *slog.Logger, reg prometheus.Registerer) (*Server, error) {
+	c = c.withDefaults()
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	s := &Server{
+		config: c,
+		broker: b,
+		log:    log,
+		subscriptions: &subscriptions{
+			bucket: b.Bucket(stream.Subscriptions),
+			cache: newCache(func(key string, err error) {
+				log.Error("a stored subscription cannot be read; nothing is sent to it", "key", key, "error", err)
+			}),
+		},
+		client: newClient(c),
+	}
+	var err error
+	if s.metrics, err = newMetrics(reg, s.subscriptions.cache.size); err != nil {
+		return nil, fmt.Errorf("outbox: register metrics: %w", err)
+	}
+	if s.listener, err = net.Listen("tcp", c.Addr); err != nil {
+		return nil, fmt.Errorf("outbox: listen: %w", err)
+	}
+	return s, nil
+}
+
+// Addr is the address that the API listens on.
+func (s *Server) Addr() net.Addr { return s.listener.Addr() }
+
+// Close frees the listener of an outbox that is not run. After Run it does nothing.
+func (s *Server) Close() { _ = s.listener.Close() }
+
+// Run serves the API, fans out and sends until ctx ends, and returns once what
+// was begun is settled or given back: at most the configured grace later. It
+// fails if the listener or the set-up of the consumers does.
+func (s *Server) Run(ctx context.Context) error {
+	defer s.client.close()
+	defer s.Close()
+	// The watch ends last: requests and fan-outs that are still running need it.
+	watch, stopWatch := context.WithCancel(context.WithoutCancel(ctx))
+	var watching sync.WaitGroup
+	watching.Go(func() { s.subscriptions.bucket.Watch(watch, s.subscriptions.cache.watcher()) })
+	defer watching.Wait()
+	defer stopWatch()
+
+	serving, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	work, cut := s.workContext(serving)
+	defer cut()
+	var running sync.WaitGroup
+	var errs [2]error
+	for i, run := range []func() error{
+		func() error { return s.serve(serving, work) },
+		func() error { return s.consume(serving, work) },
+	} {
+		running.Go(func() {
+			if errs[i] = run(); errs[i] != nil {
+				stop(errs[i])
+			}
+		})
+	}
+	running.Wait()
+	return errors.Join(errs[:]...)
+}
+
+// workContext returns the context of running work: it ends a grace after
+// serving does.
+func (s *Server) workContext(serving context.Context) (context.Context, context.CancelFunc) {
+	work, cut := context.WithCancel(context.WithoutCancel(serving))
+	var timer *time.Timer
+	armed := make(chan struct{})
+	unhook := context.AfterFunc(serving, func() {
+		timer = time.AfterFunc(s.config.Grace, cut)
+		close(armed)
+	})
+	return work, func() {
+		if !unhook() {
+			<-armed
+			timer.Stop()
+		}
+		cut()
+	}
+}
+
+// serve answers the API until serving ends, and then the requests that are
+// running.
+func (s *Server) serve(serving, work context.Context) error {
+	keys, err := parseKeys(s.config.APIKeys)
+	if err != nil {
+		return err
+	}
+	server := s.httpServer(keys)
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(s.listener) }()
+	select {
+	case err := <-failed:
+		return fmt.Errorf("outbox: serve: %w", err)
+	case <-serving.Done():
+	}
+	if err := server.Shutdown(work); err != nil {
+		// Whoever is still connected has had its time.
+		_ = server.Close()
+	}
+	<-failed // http.ErrServerClosed
+	return nil
+}
+
+// consume fans out and sends until serving ends, and then what is running.
+func (s *Server) consume(serving, work context.Context) error {
+	// Without all subscriptions a notification would miss some.
+	if err := s.subscriptions.cache.waitLoaded(serving); err != nil {
+		return nil // it is stopped before it began
+	}
+	fan, send, err := s.consumers(serving)
+	if err != nil {
+		if serving.Err() != nil {
+			return nil
+		}
+		return fmt.Errorf("outbox: %w", err)
+	}
+	var running sync.WaitGroup
+	f := s.fanout()
+	running.Go(func() {
+		fan.Run(serving, work, stream.RunConfig{
+			Pull: fanoutSlots, Slots: stream.NewSlots(fanoutSlots), Ledger: f.ledger, Handle: f.handle,
+		})
+	})
+	slots, pull := stream.NewSlots(s.config.Attempts), (s.config.Attempts+len(send)-1)/len(send)
+	handle := s.sender().handle
+	for _, c := range send {
+		running.Go(func() {
+			c.Run(serving, work, stream.RunConfig{Pull: pull, Slots: slots, Handle: handle})
+		})
+	}
+	running.Wait()
+	return nil
+}
+
+// consumers are that of NOTIFY and those of the OUT streams.
+func (s *Server) consumers(ctx context.Context) (fan *stream.Consumer, send []*stream.Consumer, err error) {
+	fan, err = s.broker.EnsureConsumer(ctx, stream.ConsumerConfig{
+		Stream: stream.Notify,
+		Name:   fanoutName,
+		// A notification may be accepted before the first outbox runs.
+		Start: stream.Start{Earliest: true},
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	for shard := range s.broker.Shards() {
+		c, err := s.broker.EnsureConsumer(ctx, stream.ConsumerConfig{
+			Stream:  stream.Out(shard),
+			Name:    senderName,
+			Filters: []string{stream.OutDue(shard, "*", "*")},
+		})
+		if err != nil {
+			return nil, nil, err
+		}
+		send = append(send, c)
+	}
+	return fan, send, nil
+}
+
+func (s *Server) fanout() *fanout {
+	return &fanout{
+		broker: s.broker, ledger: s.broker.Ledger(fanoutName, 0), cache: s.subscriptions.cache,
+		chunk: s.config.chunk, metrics: s.metrics, log: s.log,
+	}
+}
+
+func (s *Server) sender() *sender {
+	return &sender{
+		broker: s.broker, subscriptions: s.subscriptions, client: s.client,
+		policy: policy{schedule: s.config.Schedule}, metrics: s.metrics, log: s.log,
+	}
+}
+
+// httpServer bounds what a caller can hold on to.
+func (s *Server) httpServer(keys keys) *http.Server {
+	return &http.Server{
+		Handler:           (&api{Server: s, keys: keys}).routes(),
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		WriteTimeout:      60 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+}

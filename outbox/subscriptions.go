@@ -1,0 +1,105 @@
+package outbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/belay-hooks/belay/pkg/stream"
+)
+
+// subscriptions are all subscriptions: the bucket that keeps them, and the
+// cache that this process reads them from.
+type subscriptions struct {
+	bucket *stream.Bucket
+	cache  *cache
+}
+
+// create stores a new subscription and returns once this process will match it.
+func (s *subscriptions) create(ctx context.Context, sub *Subscription) error {
+	data, err := sub.encode()
+	if err != nil {
+		return err
+	}
+	revision, err := s.bucket.Create(ctx, sub.key(), data)
+	if err != nil {
+		return err
+	}
+	return s.seen(ctx, func(c *cache) bool {
+		// Somebody may have deleted it since.
+		have := c.byKey[sub.key()]
+		return have != nil && have.revision >= revision
+	})
+}
+
+// get returns a subscription; [stream.ErrNotFound] if there is none. The bucket
+// is asked if the cache has none: another process may just have made it.
+func (s *subscriptions) get(ctx context.Context, tenant, id string) (*Subscription, error) {
+	key := subscriptionKey(tenant, id)
+	if sub, ok := s.cache.get(key); ok {
+		return sub, nil
+	}
+	if !validToken(id) { // as an id it would reach beyond its tenant
+		return nil, fmt.Errorf("subscription %q: %w", id, stream.ErrNotFound)
+	}
+	entry, err := s.bucket.Get(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	return decodeSubscription(entry.Value, entry.Revision)
+}
+
+// delete removes a subscription and returns once this process does not match it
+// any more; [stream.ErrNotFound] if there is none.
+func (s *subscriptions) delete(ctx context.Context, tenant, id string) error {
+	if _, err := s.get(ctx, tenant, id); err != nil {
+		return err
+	}
+	key := subscriptionKey(tenant, id)
+	if err := s.bucket.Delete(ctx, key); err != nil {
+		return err
+	}
+	return s.seen(ctx, func(c *cache) bool { return c.byKey[key] == nil })
+}
+
+// seenWithin bounds how long a caller waits for the cache. A watch that lost its
+// broker can be behind for longer; then the caller is told to ask again.
+const seenWithin = 5 * time.Second
+
+func (s *subscriptions) seen(ctx context.Context, holds func(c *cache) bool) error {
+	ctx, cancel := context.WithTimeout(ctx, seenWithin)
+	defer cancel()
+	if err := s.cache.wait(ctx, holds); err != nil {
+		return fmt.Errorf("the change is stored but not yet seen here: %w: %w", stream.ErrUnavailable, err)
+	}
+	return nil
+}
+
+// disable ends the sending to a subscription. A subscription that is gone, or
+// disabled before, is left as it is.
+func (s *subscriptions) disable(ctx context.Context, tenant, id string, reason Reason, now time.Time) error {
+	for {
+		entry, err := s.bucket.Get(ctx, subscriptionKey(tenant, id))
+		if errors.Is(err, stream.ErrNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		sub, err := decodeSubscription(entry.Value, entry.Revision)
+		if err != nil || sub.Disabled != nil {
+			return err
+		}
+		sub.Disabled = &Disabled{Since: now.UTC(), Reason: reason}
+		data, err := sub.encode()
+		if err != nil {
+			return err
+		}
+		_, err = s.bucket.Update(ctx, entry.Key, data, entry.Revision)
+		if errors.Is(err, stream.ErrConflict) {
+			continue // somebody changed it meanwhile: read what they wrote
+		}
+		return err
+	}
+}
