@@ -65,6 +65,9 @@ func (g *Group) Add(name string, c Component) {
 // error joins what failed, each with the component's name; a component that
 // outlives the grace period is left behind, with [ErrGrace].
 func (g *Group) Run(ctx context.Context) error {
+	if g.Log == nil {
+		g.Log = slog.New(slog.DiscardHandler)
+	}
 	ended := make(chan *member, len(g.members))
 	for _, m := range g.members {
 		g.start(ctx, m, ended)
@@ -72,7 +75,7 @@ func (g *Group) Run(ctx context.Context) error {
 	var first error
 	select {
 	case <-ctx.Done():
-		g.log("stopping", "cause", context.Cause(ctx).Error())
+		g.Log.Debug("stopping", "cause", context.Cause(ctx).Error())
 		if g.Unready != nil {
 			g.Unready()
 		}
@@ -91,7 +94,7 @@ func (g *Group) Run(ctx context.Context) error {
 func (g *Group) start(ctx context.Context, m *member, ended chan<- *member) {
 	ctx, m.stop = context.WithCancel(context.WithoutCancel(ctx))
 	m.done = make(chan struct{})
-	g.log("started", "component", m.name)
+	g.Log.Debug("started", "component", m.name)
 	go func() {
 		m.err = m.component.Run(ctx)
 		close(m.done)
@@ -146,17 +149,11 @@ func (g *Group) stop() []error {
 			if m.err != nil {
 				errs = append(errs, fmt.Errorf("%s: %w", m.name, m.err))
 			}
-			g.log("stopped", "component", m.name)
+			g.Log.Debug("stopped", "component", m.name)
 		default:
 			errs = append(errs, fmt.Errorf("%s: %w", m.name, ErrGrace))
 		}
 	}
 	slices.Reverse(errs)
 	return errs
-}
-
-func (g *Group) log(message string, args ...any) {
-	if g.Log != nil {
-		g.Log.Debug(message, args...)
-	}
 }

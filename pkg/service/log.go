@@ -18,7 +18,7 @@ const (
 // NewLogger writes lines of at least this level, in the form "json" or "text".
 func NewLogger(w io.Writer, format string, level slog.Leveler) *slog.Logger {
 	if format == LogText {
-		return slog.New(tint.NewHandler(w, &tint.Options{
+		return slog.New(tint.NewTextHandler(w, &tint.Options{
 			Level:      level,
 			TimeFormat: "15:04:05.000",
 			NoColor:    !isTerminal(w) || os.Getenv("NO_COLOR") != "",

@@ -99,7 +99,9 @@ func (o *Ops) Run(ctx context.Context) error {
 	if err := server.Shutdown(closing); err != nil {
 		server.Close()
 	}
-	<-failed
+	if err := <-failed; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve operations: %w", err)
+	}
 	return nil
 }
 

@@ -60,7 +60,7 @@ func run(ctx context.Context, name string, env Env, add func(*Program) error) er
 	if err := add(p); err != nil {
 		return err
 	}
-	s.Log.Info(name+" started", "ops", s.Ops.Addr().String(), "broker", env.NatsURL)
+	s.Log.Info("program started", "program", name, "ops", s.Ops.Addr().String(), "broker", env.NatsURL)
 	return s.Run(ctx)
 }
 
