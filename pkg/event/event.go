@@ -5,6 +5,7 @@ package event
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -113,9 +114,15 @@ func (e *Event) Partition() int {
 }
 
 // MsgID identifies the event for deduplication by the broker:
-// receiver/source/id, or, above 128 bytes, a hash of it.
+// receiver/source/id for a webhook, tenant/source/id for a notification, or,
+// above 128 bytes, a hash of it.
 func (e *Event) MsgID() string {
-	id := escapeValue(e.Receiver + "/" + e.SourceID + "/" + e.ID)
+	id := e.Receiver + "/" + e.SourceID + "/" + e.ID
+	if e.Receiver == "" {
+		// The lengths keep apart what could be cut in more than one way.
+		id = fmt.Sprintf("%s/%d/%s/%s", e.Tenant, len(e.Source), e.Source, e.ID)
+	}
+	id = escapeValue(id)
 	if len(id) <= 128 {
 		return id
 	}

@@ -1,0 +1,71 @@
+package worker
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/belay-hooks/belay/pkg/config"
+	"github.com/belay-hooks/belay/pkg/handler"
+	"github.com/belay-hooks/belay/pkg/stream"
+)
+
+// Chains makes the chains of a configuration file, with the handlers that need
+// no code. An error names the field: [config.File.Locate] finds its line. The
+// broker may be nil if the chains are only to be checked.
+func Chains(file *config.File, b *stream.Broker, log *slog.Logger) ([]handler.Chain, error) {
+	client := newHTTPClient()
+	var problems []error
+	chains := make([]handler.Chain, 0, len(file.Chains))
+	for i := range file.Chains {
+		c := &file.Chains[i]
+		path := fmt.Sprintf("chains[%d]", i)
+		chain := handler.Chain{
+			Name: c.Name, From: c.From, Events: c.Events,
+			Earliest: c.Start == "earliest", Concurrency: c.Concurrency,
+		}
+		chain.Since, _ = c.StartTime()
+		if c.Retry != nil {
+			chain.Retry = handler.Retry{
+				Attempts: c.Retry.Attempts, First: c.Retry.First.Std(), Factor: c.Retry.Factor,
+				Max: c.Retry.Max.Std(), Jitter: c.Retry.Jitter, GiveUp: c.Retry.GiveUp.Std(),
+			}
+		}
+		for j := range c.Handlers {
+			h := &c.Handlers[j]
+			step, err := newStep(c.Name, h, client, b, log)
+			if err != nil {
+				problems = append(problems, &config.FieldError{Path: fmt.Sprintf("%s.handlers[%d]", path, j), Want: err.Error()})
+				continue
+			}
+			chain.Steps = append(chain.Steps, step)
+		}
+		if err := chain.Validate(); err != nil {
+			problems = append(problems, &config.FieldError{Path: path, Want: err.Error()})
+		}
+		chains = append(chains, chain)
+	}
+	return chains, errors.Join(problems...)
+}
+
+func newStep(chain string, h *config.Handler, client *http.Client, b *stream.Broker, log *slog.Logger) (handler.Step, error) {
+	step := handler.Step{Order: h.Order, Name: h.Name, From: h.From, Timeout: h.Timeout.Std()}
+	var err error
+	switch {
+	case h.HTTP != nil:
+		// The step's own time-out covers the request's.
+		if request := h.HTTP.Timeout.Std(); step.Timeout == 0 {
+			step.Timeout = request + time.Second
+		}
+		step.Handler, err = newHTTP(h.HTTP, client)
+	case h.Notify != nil:
+		step.Handler, err = newNotify(h.Notify, chain, b)
+	case h.Log != nil:
+		step.Handler, err = newLog(h.Log, log.With("chain", chain, "handler", h.Name))
+	default:
+		err = errors.New("want one of http, notify and log")
+	}
+	return step, err
+}

@@ -1,0 +1,48 @@
+package worker
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+)
+
+type metrics struct {
+	events   *prometheus.CounterVec
+	dead     *prometheus.CounterVec
+	handlers *prometheus.HistogramVec
+}
+
+func newMetrics(r prometheus.Registerer) *metrics {
+	f := promauto.With(r)
+	return &metrics{
+		events: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "belay_worker_events_total",
+			Help: "Events that a chain has settled, by outcome: done, responded, again, dead, interrupted.",
+		}, []string{"chain", "outcome"}),
+		dead: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "belay_worker_dead_letters_total",
+			Help: "Events that a chain has given up, by reason.",
+		}, []string{"chain", "reason"}),
+		handlers: f.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "belay_worker_handler_seconds",
+			Help:    "How long a handler ran, by whether it failed.",
+			Buckets: []float64{.001, .005, .025, .1, .5, 2.5, 10, 30, 120},
+		}, []string{"chain", "handler", "failed"}),
+	}
+}
+
+func (m *metrics) settled(chain string, o outcome) {
+	m.events.WithLabelValues(chain, string(o.kind)).Inc()
+	if o.kind == dead {
+		m.dead.WithLabelValues(chain, string(o.reason)).Inc()
+	}
+}
+
+func (m *metrics) handler(chain, step string, took time.Duration, err error) {
+	failed := "false"
+	if err != nil {
+		failed = "true"
+	}
+	m.handlers.WithLabelValues(chain, step, failed).Observe(took.Seconds())
+}

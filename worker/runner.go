@@ -1,0 +1,296 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/belay-hooks/belay/pkg/event"
+	"github.com/belay-hooks/belay/pkg/handler"
+	"github.com/belay-hooks/belay/pkg/stream"
+)
+
+// runner runs one chain: a consumer for each shard of what came in, and one for
+// what it has parked.
+type runner struct {
+	*Worker
+	chain    handler.Chain
+	steps    []handler.Step
+	log      *slog.Logger
+	slots    stream.Slots
+	ledgers  []*stream.Ledger // by shard
+	incoming []*stream.Consumer
+	parked   *stream.Consumer
+	progress *stream.Bucket
+}
+
+func (w *Worker) newRunner(ctx context.Context, c handler.Chain) (*runner, error) {
+	if c.Concurrency == 0 {
+		c.Concurrency = handler.DefaultConcurrency
+	}
+	if c.Retry == (handler.Retry{}) {
+		c.Retry = handler.DefaultRetry
+	}
+	b := w.config.Broker
+	r := &runner{
+		Worker: w, chain: c, steps: c.Sorted(),
+		log:      w.config.Logger.With("chain", c.Name),
+		slots:    stream.NewSlots(c.Concurrency),
+		progress: b.Bucket(stream.Progress),
+	}
+	patterns := make([]event.Pattern, len(c.Events))
+	for i, text := range c.Events {
+		var err error
+		if patterns[i], err = event.ParsePattern(text); err != nil {
+			return nil, err
+		}
+	}
+	for shard := range b.Shards() {
+		consumer, err := b.EnsureConsumer(ctx, stream.ConsumerConfig{
+			Stream: stream.In(shard), Name: "chain-" + c.Name,
+			Filters:    event.Filters(c.From, patterns),
+			Start:      stream.Start{Earliest: c.Earliest, At: c.Since},
+			Generation: w.config.Generation,
+		})
+		if err != nil {
+			return nil, err
+		}
+		r.incoming = append(r.incoming, consumer)
+		r.ledgers = append(r.ledgers, b.Ledger(c.Name, shard))
+	}
+	var err error
+	r.parked, err = b.EnsureConsumer(ctx, stream.ConsumerConfig{
+		Stream: stream.Retry, Name: "chain-" + c.Name, Filters: []string{stream.RetryDueAll(c.Name)},
+	})
+	return r, err
+}
+
+func (r *runner) run(fetch, work context.Context) {
+	var wg sync.WaitGroup
+	consumers := len(r.incoming) + 1
+	pull := (r.chain.Concurrency + consumers - 1) / consumers
+	for shard, consumer := range r.incoming {
+		wg.Go(func() {
+			consumer.Run(fetch, work, stream.RunConfig{
+				Pull: pull, Slots: r.slots, Ledger: r.ledgers[shard],
+				Handle: func(ctx context.Context, h *stream.Held) {
+					r.handle(ctx, &task{held: h, shard: shard, seq: h.Seq, touched: h.Touched})
+				},
+			})
+		})
+	}
+	wg.Go(func() {
+		r.parked.Run(fetch, work, stream.RunConfig{Pull: pull, Slots: r.slots, Handle: r.handleParked})
+	})
+	wg.Wait()
+}
+
+// task is one event in the hands of a chain: what came in, or what the chain
+// had parked.
+type task struct {
+	held    *stream.Held
+	shard   int    // and
+	seq     uint64 // the place in IN
+	parked  bool   // held is the message of RETRY, not the one of IN
+	turn    int    // of a parked event: the turn that is due
+	touched bool   // the chain may have worked on it before
+	kept    bool   // it has an entry in PROGRESS
+
+	event    *event.Event
+	progress progress
+}
+
+func (r *runner) handleParked(ctx context.Context, h *stream.Held) {
+	t := &task{held: h, parked: true, touched: true}
+	var err error
+	if t.shard, t.seq, err = parseDue(h.Subject); err == nil {
+		t.turn, err = strconv.Atoi(first(h.Header, headerTurn))
+	}
+	if err != nil || t.shard >= len(r.ledgers) {
+		r.log.Error("a parked event cannot be read and is dropped; its progress is kept", "subject", h.Subject, "error", err)
+		r.tell(ctx, t, stream.Ack)
+		return
+	}
+	r.handle(ctx, t)
+}
+
+// handle takes an event from its message to its settlement.
+func (r *runner) handle(ctx context.Context, t *task) {
+	began := time.Now()
+	ready, err := r.prepare(ctx, t)
+	if err != nil {
+		r.log.Warn("event not handled yet, it is handed out again", "seq", t.seq, "shard", t.shard, "error", err)
+		r.tell(ctx, t, stream.Again(time.Second))
+		return
+	}
+	if !ready {
+		return
+	}
+	o := r.execute(ctx, t)
+	if err := r.settle(ctx, t, o); err != nil {
+		// Nothing is lost: the message was not acknowledged.
+		r.log.Warn("event not settled, it is handed out again",
+			"id", t.event.ID, "outcome", o.kind, "error", err)
+		r.tell(ctx, t, stream.GiveBack)
+		return
+	}
+	r.report(ctx, t, o, time.Since(began))
+}
+
+// prepare reads the event and where the chain stands in it, and reports whether
+// there is something to run. If not it has settled the message.
+func (r *runner) prepare(ctx context.Context, t *task) (bool, error) {
+	if t.touched {
+		if err := r.readProgress(ctx, t); err != nil {
+			return false, err
+		}
+	}
+	switch p := &t.progress; {
+	case p.Outcome != "":
+		// It ended, and the process died before the message was acknowledged.
+		return false, r.record(ctx, t, outcome{kind: p.Outcome})
+	case t.parked && t.turn != p.Turn:
+		r.tell(ctx, t, stream.Ack) // a stale copy: a later turn is under way
+		return false, nil
+	case !t.parked && p.Parked:
+		return false, r.parkAgain(ctx, t)
+	}
+	e, err := r.readEvent(ctx, t)
+	switch {
+	case errors.Is(err, errUnreadable), errors.Is(err, stream.ErrNotFound):
+		return false, r.settleUnreadable(ctx, t, err)
+	case err != nil:
+		return false, err
+	case !t.parked && !r.chain.Selects(e):
+		// The broker's filters may be wider than the chain's patterns.
+		r.tell(ctx, t, stream.Ack)
+		return false, nil
+	}
+	t.event = e
+	e.Values = t.progress.Values
+	return true, nil
+}
+
+var errUnreadable = errors.New("the stored event cannot be read")
+
+// readEvent decodes the event, which a parked message may only refer to.
+func (r *runner) readEvent(ctx context.Context, t *task) (*event.Event, error) {
+	header, data := t.held.Header, t.held.Data
+	if t.parked && first(header, headerReference) != "" {
+		stored, err := r.config.Broker.Get(ctx, stream.In(t.shard), t.seq)
+		if err != nil {
+			return nil, err
+		}
+		header, data = stored.Header, stored.Data
+	}
+	e, err := event.Decode(header, data)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errUnreadable, err)
+	}
+	return e, nil
+}
+
+// parseDue reads the place of an event in IN from the subject that it is due
+// under: belay.retry.due.<chain>.<shard>.<seq>.
+func parseDue(subject string) (shard int, seq uint64, err error) {
+	tokens := strings.Split(subject, ".")
+	if len(tokens) != 6 {
+		return 0, 0, fmt.Errorf("subject %s has %d tokens, want 6", subject, len(tokens))
+	}
+	if shard, err = strconv.Atoi(tokens[4]); err != nil || shard < 0 {
+		return 0, 0, fmt.Errorf("subject %s: %s is no shard", subject, tokens[4])
+	}
+	if seq, err = strconv.ParseUint(tokens[5], 10, 64); err != nil {
+		return 0, 0, fmt.Errorf("subject %s: %w", subject, err)
+	}
+	return shard, seq, nil
+}
+
+func first(header map[string][]string, name string) string {
+	if v := header[name]; len(v) > 0 {
+		return v[0]
+	}
+	return ""
+}
+
+// progress is where a chain stands in an event that it has not handled in one
+// go. It is kept in the bucket PROGRESS from the first failure on.
+type progress struct {
+	// Next is the step to resume at. It is found by its name or, where the chain
+	// has lost it, by its order.
+	Next  string `json:"next"`
+	Order int    `json:"order"`
+	// Failed counts the failed attempts of Next.
+	Failed int `json:"failed"`
+	// Total counts the attempts of all steps.
+	Total int `json:"total"`
+	// Turn grows whenever the event is parked. A message of an earlier turn is
+	// stale.
+	Turn int `json:"turn"`
+	// Parked says that the event waits in RETRY until Until.
+	Parked bool      `json:"parked,omitempty"`
+	Until  time.Time `json:"until,omitzero"`
+	// Values that the finished steps have left.
+	Values event.Values `json:"values,omitempty"`
+	// Failures are the last ones, oldest first.
+	Failures []failure `json:"failures,omitempty"`
+	// Outcome is set when the chain has ended.
+	Outcome outcomeKind `json:"outcome,omitempty"`
+}
+
+// failure is one failed attempt.
+type failure struct {
+	Handler string    `json:"handler"`
+	Attempt int       `json:"attempt"`
+	Time    time.Time `json:"time"`
+	Error   string    `json:"error"`
+}
+
+const (
+	keptFailures  = 20   // of one event
+	maxErrorBytes = 1024 // of one failure
+)
+
+func (p *progress) fail(f failure) {
+	if len(f.Error) > maxErrorBytes {
+		f.Error = strings.ToValidUTF8(f.Error[:maxErrorBytes], "") + "…"
+	}
+	p.Failures = append(p.Failures, f)
+	if n := len(p.Failures); n > keptFailures {
+		p.Failures = p.Failures[n-keptFailures:]
+	}
+}
+
+func (r *runner) progressKey(t *task) string {
+	return fmt.Sprintf("%s.%d.%d.0", r.chain.Name, t.shard, t.seq)
+}
+
+func (r *runner) readProgress(ctx context.Context, t *task) error {
+	entry, err := r.progress.Get(ctx, r.progressKey(t))
+	if errors.Is(err, stream.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(entry.Value, &t.progress); err != nil {
+		return fmt.Errorf("progress of event %d: %w", t.seq, err)
+	}
+	t.kept = true
+	return nil
+}
+
+func (r *runner) writeProgress(ctx context.Context, t *task) error {
+	data, err := json.Marshal(t.progress)
+	if err != nil {
+		return fmt.Errorf("progress of event %d: %w", t.seq, err)
+	}
+	_, err = r.progress.Put(ctx, r.progressKey(t), data)
+	return err
+}

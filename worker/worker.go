@@ -1,0 +1,167 @@
+// Package worker takes stored events, runs the chains of handlers over them,
+// and settles each once: done, again later, or given up.
+//
+// The path of an event, one file a hop:
+//
+//	worker.go    Worker: the chains that run
+//	runner.go    runner: a chain's consumers, and what each event needs
+//	execute.go   execute: the handlers in order, to an outcome
+//	settle.go    settle: the outcome to durable writes and an ack
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/belay-hooks/belay/pkg/handler"
+	"github.com/belay-hooks/belay/pkg/stream"
+)
+
+// Config is what a worker needs besides its chains.
+type Config struct {
+	// Broker holds the events. It must be open. Required.
+	Broker *stream.Broker
+	// Generation is the version of the configuration that the chains come from;
+	// see [stream.ConsumerConfig].
+	Generation int
+	// Grace is how long handlers may go on after the worker was told to stop.
+	// What has not ended then is given back. 0: 20 s.
+	Grace time.Duration
+	// ShortRetry is the longest wait that is left to the broker's memory; a
+	// longer one is parked in the log. 0: 10 s.
+	ShortRetry time.Duration
+	// Logger gets a line for each settled event. Required.
+	Logger *slog.Logger
+	// Metrics is where the worker registers what it counts. nil: nowhere.
+	Metrics prometheus.Registerer
+}
+
+// Worker runs chains.
+type Worker struct {
+	config  Config
+	metrics *metrics
+
+	mu      sync.Mutex
+	current *chains
+	changed chan struct{} // closed when current has been replaced
+}
+
+// chains are those of one configuration.
+type chains struct {
+	runners []*runner
+	fetch   context.Context // ends when they must take no more
+	stop    context.CancelFunc
+}
+
+// New sets up the chains: their consumers exist when it returns, so no event
+// that is accepted from then on passes them by.
+func New(ctx context.Context, c Config, all ...handler.Chain) (*Worker, error) {
+	if c.Grace == 0 {
+		c.Grace = 20 * time.Second
+	}
+	if c.ShortRetry == 0 {
+		c.ShortRetry = 10 * time.Second
+	}
+	w := &Worker{config: c, metrics: newMetrics(c.Metrics), changed: make(chan struct{})}
+	var err error
+	w.current, err = w.setUp(ctx, all)
+	if err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+// Validate tells what is wrong with a set of chains.
+func Validate(all []handler.Chain) error {
+	seen := make(map[string]bool, len(all))
+	for _, c := range all {
+		if err := c.Validate(); err != nil {
+			return err
+		}
+		if seen[c.Name] {
+			return fmt.Errorf("two chains are named %s", c.Name)
+		}
+		seen[c.Name] = true
+	}
+	return nil
+}
+
+func (w *Worker) setUp(ctx context.Context, all []handler.Chain) (*chains, error) {
+	if err := Validate(all); err != nil {
+		return nil, err
+	}
+	set := &chains{}
+	for _, c := range all {
+		r, err := w.newRunner(ctx, c)
+		if err != nil {
+			return nil, fmt.Errorf("chain %s: %w", c.Name, err)
+		}
+		set.runners = append(set.runners, r)
+	}
+	// It ends with Run or with the next Reload, not with the caller's context.
+	set.fetch, set.stop = context.WithCancel(context.WithoutCancel(ctx))
+	return set, nil
+}
+
+// Reload replaces the chains. What is being handled ends under the old ones
+// first; if the new ones cannot be set up the old ones go on.
+func (w *Worker) Reload(ctx context.Context, generation int, all ...handler.Chain) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.config.Generation = generation
+	next, err := w.setUp(ctx, all)
+	if err != nil {
+		return err
+	}
+	w.current.stop()
+	w.current = next
+	close(w.changed)
+	w.changed = make(chan struct{})
+	return nil
+}
+
+// Run runs the chains until ctx ends and what is being handled has ended too,
+// or has been given back.
+func (w *Worker) Run(ctx context.Context) error {
+	work, abort := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer abort(nil)
+	stopping := context.AfterFunc(ctx, func() {
+		timer := time.NewTimer(w.config.Grace)
+		defer timer.Stop()
+		select {
+		case <-work.Done():
+		case <-timer.C:
+			abort(errGraceOver)
+		}
+	})
+	defer stopping()
+	for {
+		w.mu.Lock()
+		set, changed := w.current, w.changed
+		w.mu.Unlock()
+		stop := context.AfterFunc(ctx, set.stop)
+		set.run(work)
+		stop()
+		if ctx.Err() != nil {
+			return nil
+		}
+		<-changed // set.stop was called by Reload, which closes it
+	}
+}
+
+var errGraceOver = errors.New("the worker was stopped and its grace period is over")
+
+func (c *chains) run(work context.Context) {
+	var wg sync.WaitGroup
+	for _, r := range c.runners {
+		wg.Go(func() { r.run(c.fetch, work) })
+	}
+	<-c.fetch.Done() // also where there is no chain
+	wg.Wait()
+}
