@@ -48,6 +48,9 @@ const (
 	// One pull request to the broker stays open for this long: also the time
 	// that a process that stops waits for what is on its way to it.
 	pullFor = 2 * time.Second
+	// A process that stops gives back with this delay, or its last pull would be
+	// handed the same message again and again.
+	stopPause = 250 * time.Millisecond
 	// A broker that is silent for two of these is gone.
 	heartbeat = 900 * time.Millisecond
 )
@@ -302,11 +305,14 @@ func (r *run) work(fetch, work context.Context, h *Held) {
 	}
 	select {
 	case <-fetch.Done():
-		r.settle(work, h, GiveBack)
 	case r.Slots <- struct{}{}:
 		defer func() { <-r.Slots }()
-		r.Handle(work, h)
+		if fetch.Err() == nil {
+			r.Handle(work, h)
+			return
+		}
 	}
+	r.settle(work, h, Again(stopPause))
 }
 
 func (r *run) settle(ctx context.Context, h *Held, v Verdict) {

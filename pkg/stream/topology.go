@@ -44,7 +44,7 @@ func Out(shard int) string { return "OUT_" + strconv.Itoa(shard) }
 //	NOTIFY         accepted notifications                      limits   dedup
 //	OUT_0…OUT_n-1  deliveries, due and parked, by subscription work     scheduled
 //	ATTEMPTS       every attempt of a delivery                 limits
-//	DEAD           events and deliveries that were given up    limits
+//	DEAD           events and deliveries that were given up    limits   dedup
 //	PROGRESS       where a chain stands in an event            bucket
 //	SUBSCRIPTIONS  who is told of notifications                bucket
 //	KEYS, STATE    API keys, what operators did                bucket
@@ -105,12 +105,14 @@ func (t Topology) streams() []jetstream.StreamConfig {
 	notify := t.limits(Notify, t.Retention, "belay.notify.>")
 	notify.Discard = jetstream.DiscardNew
 	notify.Duplicates = t.Window
+	dead := t.limits(Dead, t.DeadRetention, "belay.dead.>")
+	dead.Duplicates = t.Window
 	return append(all,
 		t.limits(Done, t.Retention, "belay.done.>"),
 		t.work(Retry, "belay.retry.>"),
 		notify,
 		t.limits(Attempts, t.Retention, "belay.attempt.>"),
-		t.limits(Dead, t.DeadRetention, "belay.dead.>"),
+		dead,
 	)
 }
 
@@ -232,6 +234,9 @@ func RetryWait(chain string, shard int, seq uint64) string {
 func RetryDue(chain string, shard int, seq uint64) string {
 	return fmt.Sprintf("belay.retry.due.%s.%d.%d", chain, shard, seq)
 }
+
+// RetryDueAll selects all that is due of a chain.
+func RetryDueAll(chain string) string { return "belay.retry.due." + chain + ".>" }
 
 // NotifySubject is where the notifications of a tenant are stored.
 func NotifySubject(tenant string) string { return "belay.notify." + tenant }
