@@ -140,7 +140,7 @@ func (c *cache) match(tenant, eventType string) []*Subscription {
 	}
 	take(in.exact[eventType])
 	for filter, of := range in.wild {
-		// What is in the bucket was parsed before.
+		// It parses: decodeSubscription tried.
 		if p, err := event.ParsePattern(filter); err == nil && p.Match(eventType) {
 			take(of)
 		}
@@ -195,6 +195,12 @@ func (c *cache) wait(ctx context.Context, holds func(c *cache) bool) error {
 // waitLoaded returns once the cache holds everything.
 func (c *cache) waitLoaded(ctx context.Context) error {
 	return c.wait(ctx, func(c *cache) bool { return c.loaded })
+}
+
+func (c *cache) isLoaded() bool {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.loaded
 }
 
 // size is the number of subscriptions.

@@ -47,6 +47,7 @@ func (b *syncBuffer) String() string {
 // house is a broker with outboxes on it.
 type house struct {
 	t      *testing.T
+	server *localnats.Server
 	broker *stream.Broker
 	log    *syncBuffer
 }
@@ -60,12 +61,13 @@ func newHouse(t *testing.T) *house {
 		}
 	})
 	log := slog.New(slog.NewTextHandler(h.log, nil))
-	server, err := localnats.Start(t.Context(), localnats.Config{Dir: t.TempDir(), Logger: log})
+	var err error
+	h.server, err = localnats.Start(t.Context(), localnats.Config{Dir: t.TempDir(), Logger: log})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(server.Stop)
-	h.broker, err = stream.Connect(stream.Config{Name: "outbox", InProcess: server, Logger: log})
+	t.Cleanup(h.server.Stop)
+	h.broker, err = stream.Connect(stream.Config{Name: "outbox", InProcess: h.server, Logger: log})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -291,6 +293,16 @@ func (h *house) attempts(n int) []attempt {
 		h.t.Fatalf("%d attempts are recorded, want %d: %+v", len(all), n, all)
 	}
 	return all
+}
+
+// attemptOf waits for an attempt of a subscription's delivery.
+func (h *house) attemptOf(subscription string) (a attempt) {
+	h.t.Helper()
+	eventually(h.t, "the attempt is recorded", func() bool {
+		m, err := h.broker.Last(h.t.Context(), stream.Attempts, stream.AttemptSubject(subscription))
+		return err == nil && json.Unmarshal(m.Data, &a) == nil
+	})
+	return a
 }
 
 // settled waits until no delivery is due or parked and no cursor is left.

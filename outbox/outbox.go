@@ -73,6 +73,14 @@ func New(c Config, b *stream.Broker, log *slog.Logger, reg prometheus.Registerer
 // Addr is the address that the API listens on.
 func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 
+// Ready tells why the outbox cannot work yet; nil once it knows all subscriptions.
+func (s *Server) Ready(context.Context) error {
+	if !s.subscriptions.cache.isLoaded() {
+		return errors.New("the subscriptions are not loaded yet")
+	}
+	return nil
+}
+
 // Close frees the listener of an outbox that is not run. After Run it does nothing.
 func (s *Server) Close() { _ = s.listener.Close() }
 

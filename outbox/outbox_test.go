@@ -348,8 +348,8 @@ func TestAnswers(t *testing.T) {
 				t.Fatal(err)
 			}
 			o.notify("key-a", eventType, eventType, `1`)
-			a := o.attempts(i + 1)[i]
-			if a.Subscription != sub.ID || a.Verdict != c.verdict || a.Reason != c.reason {
+			a := o.attemptOf(sub.ID)
+			if a.Verdict != c.verdict || a.Reason != c.reason {
 				t.Errorf("recorded %+v", a)
 			}
 			if a.Response == nil && a.Detail == "" {
@@ -535,6 +535,63 @@ func TestUnreadable(t *testing.T) {
 	o.subscribe("key-a", map[string]any{"url": s.URL})
 	o.notify("key-a", "n1", "t", `1`)
 	s.next(t)
+}
+
+// Two outboxes share the work, and one of them stops in the middle of it: nothing
+// is lost, nothing is sent twice.
+func TestTwoShareTheWork(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	a, b := h.run(nil), h.run(nil)
+	s := newSubscriber(t, nil)
+	const subscribers, notifications = 3, 40
+	for range subscribers {
+		sub, _ := a.subscribe("key-a", map[string]any{"url": s.URL})
+		// The other one has to know it too before a notification is accepted.
+		if err := b.server.subscriptions.cache.wait(t.Context(), func(c *cache) bool { return c.byKey[sub.key()] != nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range notifications {
+		a.notify("key-a", strconv.Itoa(i), "t", `1`)
+		if i == notifications/2 {
+			go a.stop()
+			a = b
+		}
+	}
+	ids := map[string]int{}
+	for range subscribers * notifications {
+		ids[s.next(t).header.Get(webhook.HeaderID)]++
+	}
+	h.attempts(subscribers * notifications)
+	h.settled()
+	s.none(t)
+	if len(ids) != subscribers*notifications {
+		t.Errorf("%d different deliveries, want %d", len(ids), subscribers*notifications)
+	}
+}
+
+// While the broker is away nothing is accepted, and an outbox can still stop.
+func TestBrokerAway(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	o := h.run(nil)
+	eventually(t, "the outbox is ready", func() bool { return o.server.Ready(t.Context()) == nil })
+	h.server.Stop()
+	body := `{"specversion":"1.0","id":"1","source":"/s","type":"t"}`
+	for path, header := range map[string]http.Header{"/v1/notifications": structured, "/v1/subscriptions": jsonBody} {
+		if path == "/v1/subscriptions" {
+			body = `{"url":"https://example.com/"}`
+		}
+		r := o.do(http.MethodPost, path, "key-a", header, body)
+		if p := r.problem(t); p.Status != http.StatusServiceUnavailable || r.Header.Get("Retry-After") == "" {
+			t.Errorf("%s: %+v", path, p)
+		}
+	}
+	if r := o.do(http.MethodGet, "/v1/subscriptions", "key-a", nil, ""); r.StatusCode != http.StatusOK {
+		t.Errorf("what is in memory: %d %s", r.StatusCode, r.body)
+	}
+	o.stop()
 }
 
 func TestStopWithoutStart(t *testing.T) {

@@ -31,7 +31,6 @@ type Subscription struct {
 	Disabled *Disabled `json:"disabled,omitempty"`
 
 	secrets  []webhook.Secret // newest first
-	patterns []event.Pattern  // of Filters
 	revision uint64           // of the bucket
 }
 
@@ -82,11 +81,9 @@ func decodeSubscription(data []byte, revision uint64) (*Subscription, error) {
 	s := kept.Subscription
 	s.revision = revision
 	for _, filter := range s.Filters {
-		p, err := event.ParsePattern(filter)
-		if err != nil {
+		if _, err := event.ParsePattern(filter); err != nil {
 			return nil, fmt.Errorf("decode the subscription %s: %w", s.ID, err)
 		}
-		s.patterns = append(s.patterns, p)
 	}
 	for _, text := range kept.Secrets {
 		secret, err := webhook.ParseSecret(text)

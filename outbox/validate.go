@@ -35,7 +35,7 @@ func newSubscription(body []byte, tenant string, policy addressPolicy, now time.
 	s := &Subscription{Tenant: tenant, Created: now.UTC()}
 	s.URL = f.url("url", policy)
 	s.Description = f.text("description", maxDescription)
-	s.Filters, s.patterns = f.filters("filters")
+	s.Filters = f.filters("filters")
 	s.secrets = []webhook.Secret{f.secret("secret")}
 	if err := f.err(); err != nil {
 		return nil, err
@@ -115,7 +115,7 @@ func notInHost(r rune) bool {
 	return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_')
 }
 
-func (f *fields) filters(name string) ([]string, []event.Pattern) {
+func (f *fields) filters(name string) []string {
 	filters := f.texts(name, maxFilters, maxFilter)
 	if filters == nil {
 		if f.has(name) && string(f.raw[name]) == "[]" {
@@ -123,16 +123,12 @@ func (f *fields) filters(name string) ([]string, []event.Pattern) {
 		}
 		filters = []string{"*"}
 	}
-	var patterns []event.Pattern
 	for i, filter := range filters {
-		p, err := event.ParsePattern(filter)
-		if err != nil {
+		if _, err := event.ParsePattern(filter); err != nil {
 			f.bad(err.Error(), name, strconv.Itoa(i))
-			continue
 		}
-		patterns = append(patterns, p)
 	}
-	return filters, patterns
+	return filters
 }
 
 func (f *fields) secret(name string) webhook.Secret {

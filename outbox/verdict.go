@@ -13,23 +13,23 @@ type Reason string
 
 // The reasons.
 const (
-	ReasonAccepted    Reason = "accepted"             // 2xx
-	ReasonGone        Reason = "gone"                 // 410: the subscription is disabled
-	ReasonRedirect    Reason = "redirect"             // 3xx: redirects are not followed
-	ReasonRateLimited Reason = "rate_limited"         // 429
-	ReasonRefused     Reason = "refused"              // other 4xx
-	ReasonUnavailable Reason = "unavailable"          // 503
-	ReasonServerError Reason = "server_error"         // other 5xx, and statuses that no standard knows
-	ReasonTimeout     Reason = "timeout"              // no answer within the time-out
-	ReasonDNS         Reason = "dns"                  // the host's name could not be resolved
-	ReasonTLS         Reason = "tls"                  // no secure connection, or a certificate that is not trusted
-	ReasonConnection  Reason = "connection"           // refused, reset, or not HTTP
-	ReasonAddress     Reason = "address_refused"      // the address policy forbids where the name leads
-	ReasonExpired     Reason = "expired"              // the notification's body is no longer kept
-	ReasonDeleted     Reason = "subscription_deleted" // nobody is left to be told
-	ReasonDisabled    Reason = "subscription_disabled"
-	ReasonUnreadable  Reason = "unreadable" // the stored delivery or notification is damaged
-	ReasonShutdown    Reason = "shutdown"   // the outbox stopped before the attempt ended
+	ReasonAccepted    Reason = "accepted"              // 2xx
+	ReasonGone        Reason = "gone"                  // 410: the subscription is disabled
+	ReasonRedirect    Reason = "redirect"              // 3xx: redirects are not followed
+	ReasonRateLimited Reason = "rate_limited"          // 429
+	ReasonRefused     Reason = "refused"               // other 4xx
+	ReasonUnavailable Reason = "unavailable"           // 503
+	ReasonServerError Reason = "server_error"          // other 5xx, and statuses that no standard knows
+	ReasonTimeout     Reason = "timeout"               // no answer within the time-out
+	ReasonDNS         Reason = "dns"                   // the host's name could not be resolved
+	ReasonTLS         Reason = "tls"                   // no secure connection, or a certificate that is not trusted
+	ReasonConnection  Reason = "connection"            // refused, reset, or not HTTP
+	ReasonAddress     Reason = "address_refused"       // the address policy forbids where the name leads
+	ReasonExpired     Reason = "expired"               // the notification's body is no longer kept
+	ReasonDeleted     Reason = "subscription_deleted"  // nobody is left to be told
+	ReasonDisabled    Reason = "subscription_disabled" // it was disabled while the delivery waited
+	ReasonUnreadable  Reason = "unreadable"            // the stored delivery or notification is damaged
+	ReasonShutdown    Reason = "shutdown"              // the outbox stopped before the attempt ended
 )
 
 // decision is what becomes of a delivery.
@@ -88,10 +88,10 @@ func (p policy) decide(o outcome, attempt int, now time.Time, chance float64) ve
 		return verdict{decision: dead, reason: reason}
 	}
 	wait := p.schedule[max(attempt, 1)-1]
-	wait += time.Duration(float64(wait) * jitter * chance)
 	if reason == ReasonRateLimited || reason == ReasonUnavailable {
 		wait = max(wait, parseRetryAfter(o.retryAfter, now))
 	}
+	wait += time.Duration(float64(wait) * jitter * chance)
 	return verdict{decision: retry, reason: reason, at: now.Add(wait)}
 }
 

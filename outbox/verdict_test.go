@@ -45,6 +45,7 @@ func TestDecide(t *testing.T) {
 		{"reset on the last attempt", outcome{reason: ReasonConnection}, 3, 0, verdict{decision: dead, reason: ReasonConnection}},
 		{"after the last attempt", outcome{reason: ReasonDNS}, 9, 0, verdict{decision: dead, reason: ReasonDNS}},
 		{"jitter", outcome{status: 500}, 2, 0.5, after(5*time.Minute+30*time.Second, ReasonServerError)},
+		{"jitter after Retry-After", outcome{status: 429, retryAfter: "100"}, 1, 1, after(2*time.Minute, ReasonRateLimited)},
 		{"all jitter", outcome{status: 500}, 1, 1, after(6*time.Second, ReasonServerError)},
 	}
 	for _, c := range cases {
