@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -17,10 +18,10 @@ import (
 type Config struct {
 	// Dir is the data directory; it is created if it is missing.
 	Dir string
-	// Sync writes every message to the disk before it is confirmed. Without it
-	// what was confirmed survives the death of the process, but not of the
-	// machine.
-	Sync bool
+	// SyncAlways writes every message to the disk before it is confirmed, one
+	// after another. Without it what was confirmed survives the death of the
+	// process and, once [Server.Flush] has returned, that of the machine.
+	SyncAlways bool
 	// Host and Port are where to listen for clients of other processes; port -1
 	// chooses one. No host: in-process connections only.
 	Host string
@@ -30,7 +31,10 @@ type Config struct {
 }
 
 // Server is a running embedded server.
-type Server struct{ *server.Server }
+type Server struct {
+	*server.Server
+	dir *os.File
+}
 
 // startTimeout bounds the start, of which reading the stored messages for
 // deduplication is the long part.
@@ -45,7 +49,7 @@ func Start(ctx context.Context, c Config) (*Server, error) {
 		Port:       c.Port,
 		JetStream:  true,
 		StoreDir:   c.Dir,
-		SyncAlways: c.Sync,
+		SyncAlways: c.SyncAlways,
 		NoSigs:     true, // signals are the program's
 		NoLog:      true, // what it logs goes through SetLoggerV2 below
 	}
@@ -57,7 +61,12 @@ func Start(ctx context.Context, c Config) (*Server, error) {
 	s.Start()
 	for deadline := time.Now().Add(startTimeout); ; {
 		if s.ReadyForConnections(100*time.Millisecond) && s.JetStreamEnabled() {
-			return &Server{s}, nil
+			dir, err := os.Open(c.Dir)
+			if err != nil {
+				s.Shutdown()
+				return nil, fmt.Errorf("open the data directory: %w", err)
+			}
+			return &Server{s, dir}, nil
 		}
 		switch {
 		case ctx.Err() != nil:
@@ -81,10 +90,19 @@ func (s *Server) Port() int {
 	return 0
 }
 
+// CanFlush says whether [Server.Flush] works on this operating system. Where it
+// does not, use [Config.SyncAlways].
+const CanFlush = canFlush
+
+// Flush puts on stable storage what the server has confirmed so far. It flushes
+// the whole file system that the data directory lies on.
+func (s *Server) Flush() error { return flush(s.dir) }
+
 // Stop ends the server and returns once its files are closed.
 func (s *Server) Stop() {
 	s.Shutdown()
 	s.WaitForShutdown()
+	s.dir.Close() // was only read
 }
 
 // logger hands the server's messages to slog. What the server says about its

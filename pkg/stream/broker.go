@@ -35,6 +35,11 @@ type Config struct {
 	InProcess interface {
 		InProcessConn() (net.Conn, error)
 	}
+	// Flush puts on stable storage what the broker has confirmed so far. It is
+	// for an embedded broker, which confirms what it has handed to the operating
+	// system: every durable write then waits for one Flush, shared with the
+	// writes beside it. nil: the broker's word is enough.
+	Flush func() error
 	// Logger is told of lost and restored connections. Required.
 	Logger *slog.Logger
 }
@@ -47,7 +52,8 @@ type Broker struct {
 	log    *slog.Logger
 	shards int
 
-	streams sync.Map // handles by name, looked up once
+	flush   *groups[struct{}] // nil: a confirmation is enough
+	streams sync.Map          // handles by name, looked up once
 	buckets sync.Map
 }
 
@@ -108,7 +114,11 @@ func Connect(c Config) (*Broker, error) {
 		nc.Close()
 		return nil, fmt.Errorf("set up JetStream: %w", err)
 	}
-	return &Broker{nc: nc, js: js, log: c.Logger}, nil
+	b := &Broker{nc: nc, js: js, log: c.Logger}
+	if c.Flush != nil {
+		b.flush = newFlush(c.Flush)
+	}
+	return b, nil
 }
 
 // requestTimeout bounds a request to the broker whose caller sets no deadline.

@@ -85,6 +85,9 @@ func (k *Bucket) write(ctx context.Context, verb, key string, f func(jetstream.K
 	if err != nil {
 		return 0, k.failed(verb, key, err)
 	}
+	if err := k.b.flushed(); err != nil {
+		return 0, k.failed(verb, key, err)
+	}
 	return revision, nil
 }
 

@@ -43,10 +43,9 @@ type Ledger struct {
 	b       *Broker
 	subject string
 
-	writing sync.Mutex // held while a group is written
+	records groups[ledgerEntry]
 
 	mu       sync.Mutex
-	next     *group // gathers records until the group before it is written
 	finished map[uint64]struct{}
 	follower jetstream.MessagesContext
 	loaded   bool
@@ -56,64 +55,48 @@ type Ledger struct {
 	tail atomic.Uint64 // the last message of the stream when finished was read
 }
 
-type group struct {
-	records []Record
-	done    chan struct{}
-	err     error
-}
-
 // maxGroup bounds the records of one message.
 const maxGroup = 1000
 
 // Ledger returns the ledger of a chain in a shard. One process needs one of each.
 func (b *Broker) Ledger(chain string, shard int) *Ledger {
-	return &Ledger{b: b, subject: DoneSubject(chain, shard), finished: make(map[uint64]struct{})}
+	l := &Ledger{b: b, subject: DoneSubject(chain, shard), finished: make(map[uint64]struct{})}
+	l.records.commit, l.records.limit = l.write, maxGroup
+	return l
+}
+
+// ledgerEntry is a record on its way into the ledger.
+type ledgerEntry struct {
+	ctx    context.Context // how long its writer waits out an outage
+	record Record
 }
 
 // Record writes that an event is finished and returns once that is stored.
 // Records that arrive while others are being written share one message. An
 // outage of the broker is waited out until ctx ends.
 func (l *Ledger) Record(ctx context.Context, r Record) error {
-	l.mu.Lock()
-	g := l.next
-	leads := g == nil
-	if leads {
-		g = &group{done: make(chan struct{})}
-		l.next = g
-	}
-	g.records = append(g.records, r)
-	if len(g.records) == maxGroup {
-		l.next = nil
-	}
-	l.mu.Unlock()
-	if leads {
-		l.write(ctx, g)
-	}
-	<-g.done
-	return g.err
+	return l.records.add(ledgerEntry{ctx, r})
 }
 
-func (l *Ledger) write(ctx context.Context, g *group) {
-	l.writing.Lock()
-	defer l.writing.Unlock()
-	l.mu.Lock()
-	if l.next == g {
-		l.next = nil
+func (l *Ledger) write(entries []ledgerEntry) error {
+	records := make([]Record, len(entries))
+	for i, e := range entries {
+		records[i] = e.record
 	}
-	l.mu.Unlock()
-	defer close(g.done)
-	data, err := json.Marshal(g.records)
+	data, err := json.Marshal(records)
 	if err != nil {
-		g.err = fmt.Errorf("write the ledger %s: %w", l.subject, err)
-		return
+		return fmt.Errorf("write the ledger %s: %w", l.subject, err)
 	}
-	g.err = retry(ctx, func() error {
+	// All of a group are of one worker, whose handlers end together.
+	ctx := entries[0].ctx
+	if err := retry(ctx, func() error {
 		_, err := l.b.Publish(ctx, Message{Subject: l.subject, Data: data})
 		return err
-	})
-	if g.err == nil {
-		l.add(g.records)
+	}); err != nil {
+		return err
 	}
+	l.add(records)
+	return nil
 }
 
 func (l *Ledger) add(records []Record) {

@@ -66,6 +66,9 @@ func (b *Broker) Publish(ctx context.Context, m Message) (Receipt, error) {
 	if err != nil {
 		return Receipt{}, fmt.Errorf("publish to %s: %w", m.Subject, brokerError(err))
 	}
+	if err := b.flushed(); err != nil {
+		return Receipt{}, fmt.Errorf("publish to %s: %w", m.Subject, err)
+	}
 	return Receipt{Stream: ack.Stream, Seq: ack.Sequence, Duplicate: ack.Duplicate}, nil
 }
 
@@ -81,7 +84,7 @@ func (b *Broker) Schedule(ctx context.Context, m Message, wait string, at time.T
 	if _, err := b.js.PublishMsg(ctx, msg, jetstream.WithRetryAttempts(0)); err != nil {
 		return fmt.Errorf("schedule %s: %w", m.Subject, brokerError(err))
 	}
-	return nil
+	return b.flushed()
 }
 
 // maxBatch is the broker's limit of messages in one batch.
@@ -118,7 +121,7 @@ func (b *Broker) PublishBatch(ctx context.Context, messages []Message) error {
 			return fmt.Errorf("publish a batch: %w", brokerError(err))
 		}
 	}
-	return nil
+	return b.flushed()
 }
 
 func (m Message) msg() *nats.Msg {
