@@ -250,6 +250,37 @@ func TestSubscriptionErrors(t *testing.T) {
 	}
 }
 
+func FuzzNewSubscription(f *testing.F) {
+	f.Add([]byte(`{"url":"https://example.com/hook","filters":["deploy.*"],"description":"x","secret":"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}`))
+	f.Add([]byte(`{"url":"https://[::ffff:10.0.0.1]:0/#","filters":[null],"a/b":1}`))
+	f.Add([]byte(`[]`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		s, err := newSubscription(body, "acme", addressPolicy{}, testNow)
+		if err != nil {
+			if p, unexpected := problemOf(err); unexpected || p.Status != http.StatusBadRequest && p.Status != http.StatusUnprocessableEntity {
+				t.Fatalf("an error that is no problem: %v", err)
+			}
+			return
+		}
+		// What is accepted can be kept, matched and posted to.
+		data, err := s.encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := decodeSubscription(data, 1)
+		if err != nil {
+			t.Fatalf("kept, it cannot be read: %v", err)
+		}
+		if again.URL != s.URL || len(again.Filters) == 0 || again.secrets[0].Reveal() != s.secrets[0].Reveal() {
+			t.Fatalf("kept %+v, read %+v", s, again)
+		}
+		r, err := http.NewRequest(http.MethodPost, s.URL, nil)
+		if err != nil || r.URL.Scheme != "https" || r.URL.Hostname() == "" || r.URL.User != nil || r.URL.Fragment != "" {
+			t.Fatalf("accepted the URL %q: %v", s.URL, err)
+		}
+	})
+}
+
 // What one process creates, another one sees too, and no secret is lost when a
 // third one starts later.
 func TestSubscriptionsOfOthers(t *testing.T) {

@@ -65,7 +65,7 @@ type Config struct {
 	// Attempts is how many attempts run at once. Default 64.
 	Attempts int
 	// Grace is how long running attempts may take to end when the outbox stops;
-	// what is not ended is given back. Default 20 s.
+	// what is not ended is given back, and made again elsewhere. Default 10 s.
 	Grace time.Duration
 	// UserAgent of the requests. Default Belay.
 	UserAgent string
@@ -88,7 +88,7 @@ func (c Config) withDefaults() Config {
 		c.Attempts = 64
 	}
 	if c.Grace == 0 {
-		c.Grace = 20 * time.Second
+		c.Grace = 10 * time.Second
 	}
 	if c.UserAgent == "" {
 		c.UserAgent = "Belay"

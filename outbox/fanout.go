@@ -67,7 +67,7 @@ func (f *fanout) settle(ctx context.Context, h *stream.Held) error {
 		return f.settleUnreadable(ctx, h, err)
 	}
 	started := time.Now()
-	shards, err := f.write(ctx, h, e)
+	written, err := f.write(ctx, h, e)
 	if err != nil {
 		return err
 	}
@@ -77,18 +77,28 @@ func (f *fanout) settle(ctx context.Context, h *stream.Held) error {
 	if err := h.Settle(ctx, stream.Ack); err != nil {
 		return err
 	}
-	deliveries := 0
-	for shard, n := range shards {
-		deliveries += n
-		if err := f.broker.Purge(ctx, stream.Out(shard), f.cursor(shard, h)); err != nil {
-			f.log.Debug("cursor left behind", "shard", shard, "seq", h.Seq, "error", err)
-		}
-	}
+	deliveries := f.purge(ctx, h, written)
 	f.log.LogAttrs(ctx, slog.LevelInfo, "notification fanned out",
 		slog.String("notification", e.ID), slog.String("source", e.Source), slog.String("type", e.Type),
 		slog.String("tenant", e.Tenant), slog.Int("deliveries", deliveries),
 		slog.Bool("resumed", h.Touched), slog.Duration("duration", time.Since(started)))
 	return nil
+}
+
+// purge removes the cursors and returns the number of deliveries. Whoever began
+// before may have left cursors in shards that nobody wants anything in by now.
+func (f *fanout) purge(ctx context.Context, h *stream.Held, written map[int]int) (deliveries int) {
+	for shard := range f.broker.Shards() {
+		n, mine := written[shard]
+		deliveries += n
+		if !mine && !h.Touched {
+			continue
+		}
+		if err := f.broker.Purge(ctx, stream.Out(shard), f.cursor(shard, h)); err != nil {
+			f.log.Debug("cursor left behind", "shard", shard, "seq", h.Seq, "error", err)
+		}
+	}
+	return deliveries
 }
 
 // write stores the deliveries, shard by shard, and returns how many it wrote in

@@ -46,13 +46,13 @@ func (b *syncBuffer) String() string {
 
 // house is a broker with outboxes on it.
 type house struct {
-	t      *testing.T
+	t      testing.TB
 	server *localnats.Server
 	broker *stream.Broker
 	log    *syncBuffer
 }
 
-func newHouse(t *testing.T) *house {
+func newHouse(t testing.TB) *house {
 	t.Helper()
 	h := &house{t: t, log: &syncBuffer{}}
 	t.Cleanup(func() {
@@ -81,9 +81,10 @@ func newHouse(t *testing.T) *house {
 // outbox is a running outbox and a caller of its API.
 type outbox struct {
 	*house
-	server *Server
-	url    string
-	stop   func()
+	server   *Server
+	registry *prometheus.Registry
+	url      string
+	stop     func()
 }
 
 func (h *house) run(edit func(c *Config)) *outbox {
@@ -92,7 +93,8 @@ func (h *house) run(edit func(c *Config)) *outbox {
 	if edit != nil {
 		edit(&c)
 	}
-	s, err := New(c, h.broker, slog.New(slog.NewTextHandler(h.log, nil)), prometheus.NewRegistry())
+	registry := prometheus.NewRegistry()
+	s, err := New(c, h.broker, slog.New(slog.NewTextHandler(h.log, nil)), registry)
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -111,7 +113,7 @@ func (h *house) run(edit func(c *Config)) *outbox {
 		}
 	})
 	h.t.Cleanup(stop)
-	return &outbox{house: h, server: s, url: "http://" + s.Addr().String(), stop: stop}
+	return &outbox{house: h, server: s, registry: registry, url: "http://" + s.Addr().String(), stop: stop}
 }
 
 // reply is what the API answered.
@@ -120,7 +122,7 @@ type reply struct {
 	body []byte
 }
 
-func (r reply) into(t *testing.T, v any) {
+func (r reply) into(t testing.TB, v any) {
 	t.Helper()
 	if err := json.Unmarshal(r.body, v); err != nil {
 		t.Fatalf("%v in %s", err, r.body)
@@ -209,7 +211,7 @@ type subscriber struct {
 	posts chan post
 }
 
-func newSubscriber(t *testing.T, answer http.HandlerFunc) *subscriber {
+func newSubscriber(t testing.TB, answer http.HandlerFunc) *subscriber {
 	t.Helper()
 	s := &subscriber{posts: make(chan post, 10_000)}
 	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -226,7 +228,7 @@ func newSubscriber(t *testing.T, answer http.HandlerFunc) *subscriber {
 	return s
 }
 
-func (s *subscriber) next(t *testing.T) post {
+func (s *subscriber) next(t testing.TB) post {
 	t.Helper()
 	select {
 	case p := <-s.posts:
@@ -249,7 +251,7 @@ func (s *subscriber) none(t *testing.T) {
 }
 
 // eventually waits until the condition holds.
-func eventually(t *testing.T, what string, holds func() bool) {
+func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
 	deadline := time.After(patience)
 	for !holds() {

@@ -511,6 +511,67 @@ func TestFanOutResumes(t *testing.T) {
 	}
 }
 
+func TestMetrics(t *testing.T) {
+	t.Parallel()
+	o := newHouse(t).run(func(c *Config) { c.Schedule = []time.Duration{0} })
+	var calls atomic.Int32
+	s := newSubscriber(t, func(w http.ResponseWriter, _ *http.Request) {
+		if calls.Add(1) == 1 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	})
+	o.subscribe("key-a", map[string]any{"url": s.URL})
+	o.notify("key-a", "n1", "t", `1`)
+	o.attempts(2)
+	o.settled()
+	families, err := o.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]float64{}
+	for _, family := range families {
+		for _, m := range family.GetMetric() {
+			name := family.GetName()
+			for _, label := range m.GetLabel() {
+				name += " " + label.GetValue()
+			}
+			got[name] = m.GetCounter().GetValue() + m.GetGauge().GetValue()
+		}
+	}
+	for name, want := range map[string]float64{
+		"belay_outbox_notifications_total false":         1,
+		"belay_outbox_deliveries_total":                  1,
+		"belay_outbox_subscriptions":                     1,
+		"belay_outbox_attempts_total unavailable retry":  1,
+		"belay_outbox_attempts_total accepted delivered": 1,
+	} {
+		if got[name] != want {
+			t.Errorf("%s is %v, want %v in %v", name, got[name], want, got)
+		}
+	}
+}
+
+// A delivery from the accepted notification to the settled attempt.
+func BenchmarkDeliver(b *testing.B) {
+	h := newHouse(b)
+	o := h.run(nil)
+	s := newSubscriber(b, nil)
+	o.subscribe("key-a", map[string]any{"url": s.URL})
+	b.ResetTimer()
+	go func() {
+		for i := range b.N {
+			e := &event.Event{ID: strconv.Itoa(i), Source: "/bench", Type: "t", Time: time.Now(), Tenant: "default", Body: []byte(`{"a":1}`)}
+			if _, err := h.broker.Publish(b.Context(), notificationMessage(e)); err != nil {
+				b.Error(err)
+			}
+		}
+	}()
+	for range b.N {
+		s.next(b)
+	}
+	h.settled()
+}
+
 // Damaged messages are put away whole and stand in nobody's way.
 func TestUnreadable(t *testing.T) {
 	t.Parallel()
