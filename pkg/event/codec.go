@@ -123,6 +123,11 @@ func Decode(header map[string][]string, data []byte) (*Event, error) {
 		if e.Time, err = time.Parse(time.RFC3339Nano, t); err != nil {
 			return nil, fmt.Errorf("event: %s: %w", headerTime, err)
 		}
+		// At either end of the calendar its year in UTC can be one that has no
+		// form with four digits, and could not be encoded again.
+		if y := e.Time.UTC().Year(); y < 0 || y > 9999 {
+			return nil, fmt.Errorf("event: %s is %q, want a time within the years 0 to 9999 UTC", headerTime, t)
+		}
 	}
 	for name, values := range header {
 		kept, ok := strings.CutPrefix(name, requestPrefix)

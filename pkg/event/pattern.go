@@ -76,8 +76,10 @@ func Filters(from []string, patterns []Pattern) []string {
 			source = "*"
 		}
 		for _, p := range patterns {
-			filters = append(filters, append(
-				[]string{"belay", "in", "*", wildToken(receiver), wildToken(source)}, p.tokens()...))
+			for _, name := range p.tokens() {
+				filters = append(filters, append(
+					[]string{"belay", "in", "*", wildToken(receiver), wildToken(source)}, name...))
+			}
 		}
 	}
 	filters = disjoint(filters)
@@ -96,10 +98,11 @@ func wildToken(s string) string {
 	return token(s)
 }
 
-// tokens is the pattern in the broker's form.
-func (p Pattern) tokens() []string {
+// tokens is the pattern in the broker's form: of the name, and of the hashes of
+// long names that it may select too.
+func (p Pattern) tokens() [][]string {
 	if !strings.Contains(p.text, "*") {
-		return strings.Split(nameTokens(p.text), ".")
+		return [][]string{strings.Split(nameTokens(p.text), ".")}
 	}
 	parts := strings.Split(p.text, ".")
 	for i, t := range parts {
@@ -108,7 +111,10 @@ func (p Pattern) tokens() []string {
 	if last := len(parts) - 1; parts[last] == "*" {
 		parts[last] = ">"
 	}
-	return parts
+	if len(parts) == 1 {
+		return [][]string{parts}
+	}
+	return [][]string{parts, {longName, "*", longName}}
 }
 
 // disjoint replaces every two filters that overlap by one that covers both.

@@ -18,7 +18,8 @@ const maxTypeBytes = 256
 //	belay.in.<partition>.<receiver>.<source>.<tokens of the name>
 //
 // A dot of the name separates tokens; other bytes outside A-Za-z0-9_- become
-// %XX, an empty token is %, and a name over 256 bytes is one token, its hash.
+// %XX, an empty token is %, and a name that takes over 256 bytes is
+// %sha256.<hash>.%sha256.
 func (e *Event) Subject() string {
 	return inPrefix + strconv.Itoa(e.Partition()) + "." +
 		token(e.Receiver) + "." + token(e.SourceID) + "." + nameTokens(e.Name())
@@ -40,7 +41,11 @@ func nameTokens(name string) string {
 	if len(tokens) <= maxTypeBytes {
 		return tokens
 	}
-	// No escape yields "%s", so a hashed name meets no other name.
 	sum := sha256.Sum256([]byte(name))
-	return "%sha256-" + hex.EncodeToString(sum[:])
+	return longName + "." + hex.EncodeToString(sum[:]) + "." + longName
 }
+
+// longName stands around the hash of a long name. No escape yields "%s", so a
+// hashed name meets no other name; with one at each end its filter overlaps few
+// other filters.
+const longName = "%sha256"
