@@ -16,7 +16,10 @@ type environment struct {
 func main() {
 	var env environment
 	program.Main("outbox", &env, &env.Env, func(p *program.Program) error {
-		server, err := outbox.New(outbox.Config{Addr: env.OutboxAddr, APIKeys: env.APIKeys.List()}, p.Broker, p.Log, p.Ops.Registry())
+		server, err := outbox.New(outbox.Config{
+			Addr: env.OutboxAddr, APIKeys: env.APIKeys.List(),
+			AllowHTTP: env.AllowHTTP, AllowNetworks: env.AllowNetworks,
+		}, p.Broker, p.Log, p.Ops.Registry())
 		if err != nil {
 			return err
 		}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -26,10 +27,14 @@ type (
 		IngressAddr string `split_words:"true" default:":8080" placeholder:"ADDR" help:"Where webhooks are received."`
 		Prefix      string `split_words:"true" default:"/webhooks" placeholder:"PATH" help:"The path that all sources are under."`
 	}
-	// OutboxEnv is the outbox and its API: BELAY_OUTBOX_ADDR, BELAY_API_KEYS.
+	// OutboxEnv is the outbox and its API: BELAY_OUTBOX_ADDR, BELAY_API_KEYS, and
+	// where subscriptions may point to besides https on the Internet:
+	// BELAY_ALLOW_HTTP, BELAY_ALLOW_NETWORKS.
 	OutboxEnv struct {
-		OutboxAddr string   `split_words:"true" default:":8081" placeholder:"ADDR" help:"Where the outbox API is served."`
-		APIKeys    Redacted `split_words:"true" placeholder:"KEYS" help:"The keys of the outbox API: key or tenant=key, separated by commas. Better given as BELAY_API_KEYS than as a flag, which every process of the machine can read."`
+		OutboxAddr    string   `split_words:"true" default:":8081" placeholder:"ADDR" help:"Where the outbox API is served."`
+		AllowHTTP     bool     `split_words:"true" help:"Allow subscriptions to plain http URLs."`
+		AllowNetworks Networks `split_words:"true" placeholder:"CIDRS" help:"Private networks that subscriptions may point into, such as 10.1.0.0/16, separated by commas."`
+		APIKeys       Redacted `split_words:"true" placeholder:"KEYS" help:"The keys of the outbox API: key or tenant=key, separated by commas. Better given as BELAY_API_KEYS than as a flag, which every process of the machine can read."`
 	}
 	// ConsoleEnv is where the console is served: BELAY_CONSOLE_ADDR.
 	ConsoleEnv struct {
@@ -70,6 +75,26 @@ func LoadEnv(into any) error {
 		return fmt.Errorf("the environment variable %s does not hold a %s, correct or unset it", bad.KeyName, bad.TypeName)
 	}
 	return err
+}
+
+// Networks are networks, written as prefixes (10.1.0.0/16, fd00::/8) with commas
+// between them.
+type Networks []netip.Prefix
+
+// UnmarshalText reads the networks. An empty text has none.
+func (n *Networks) UnmarshalText(text []byte) error {
+	*n = nil
+	for entry := range strings.SplitSeq(string(text), ",") {
+		if entry = strings.TrimSpace(entry); entry == "" {
+			continue
+		}
+		prefix, err := netip.ParsePrefix(entry)
+		if err != nil {
+			return fmt.Errorf("%q is no network, want one such as 10.1.0.0/16", entry)
+		}
+		*n = append(*n, prefix)
+	}
+	return nil
 }
 
 // Redacted is a text that is never printed, logged or encoded.

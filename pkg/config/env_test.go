@@ -3,6 +3,8 @@ package config_test
 import (
 	"encoding/json"
 	"fmt"
+	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -26,7 +28,7 @@ func TestLoadEnv(t *testing.T) {
 		"BELAY_CONFIG": "c.yaml", "BELAY_INGRESS_ADDR": ":1", "BELAY_OUTBOX_ADDR": ":2", "BELAY_OPS_ADDR": ":4",
 		"BELAY_DATA_DIR": "/data", "BELAY_NATS_URL": "nats://n:4222", "BELAY_NATS_CREDS": "creds", "BELAY_NATS_NKEY": "nkey",
 		"BELAY_NATS_CA": "ca", "BELAY_API_KEYS": "k", "BELAY_LOG_FORMAT": "text", "BELAY_LOG_LEVEL": "debug",
-		"BELAY_SHUTDOWN_DELAY": "5s", "PREFIX": "/usr/local",
+		"BELAY_SHUTDOWN_DELAY": "5s", "BELAY_ALLOW_HTTP": "true", "BELAY_ALLOW_NETWORKS": "10.1.0.0/16, fd00::/8", "PREFIX": "/usr/local",
 	} {
 		t.Setenv(name, value)
 	}
@@ -37,7 +39,10 @@ func TestLoadEnv(t *testing.T) {
 	want := everything{
 		ConfigEnv:  config.ConfigEnv{Config: "c.yaml"},
 		IngressEnv: config.IngressEnv{IngressAddr: ":1", Prefix: "/webhooks"},
-		OutboxEnv:  config.OutboxEnv{OutboxAddr: ":2", APIKeys: "k"},
+		OutboxEnv: config.OutboxEnv{
+			OutboxAddr: ":2", APIKeys: "k", AllowHTTP: true,
+			AllowNetworks: config.Networks{netip.MustParsePrefix("10.1.0.0/16"), netip.MustParsePrefix("fd00::/8")},
+		},
 		ConsoleEnv: config.ConsoleEnv{ConsoleAddr: ":8082"},
 		DataEnv:    config.DataEnv{DataDir: "/data"},
 		NatsEnv:    config.NatsEnv{NatsURL: "nats://n:4222", NatsCreds: "creds", NatsNkey: "nkey", NatsCA: "ca"},
@@ -46,17 +51,24 @@ func TestLoadEnv(t *testing.T) {
 			ShutdownDelay: 5 * time.Second, ShutdownGrace: 25 * time.Second,
 		},
 	}
-	if got != want {
+	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
 }
 
 func TestLoadEnvProblem(t *testing.T) {
-	t.Setenv("BELAY_SHUTDOWN_GRACE", "soon")
-	err := config.LoadEnv(&everything{})
-	want := "the environment variable BELAY_SHUTDOWN_GRACE does not hold a time.Duration, correct or unset it"
-	if err == nil || err.Error() != want {
-		t.Errorf("got %v, want %s", err, want)
+	for name, c := range map[string]struct{ value, kind string }{
+		"BELAY_SHUTDOWN_GRACE": {"soon", "time.Duration"},
+		"BELAY_ALLOW_NETWORKS": {"10.1.0.0/16,localhost", "config.Networks"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv(name, c.value)
+			err := config.LoadEnv(&everything{})
+			want := "the environment variable " + name + " does not hold a " + c.kind + ", correct or unset it"
+			if err == nil || err.Error() != want {
+				t.Errorf("got %v, want %s", err, want)
+			}
+		})
 	}
 }
 
