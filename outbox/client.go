@@ -28,7 +28,7 @@ const (
 	tlsTimeout      = 5 * time.Second
 	idleConnTimeout = 90 * time.Second
 	idleConns       = 1024
-	idleConnsHost   = 16
+	idleConnsHost   = 64
 )
 
 func newClient(c Config) *client {

@@ -29,7 +29,8 @@ type fanout struct {
 	broker  *stream.Broker
 	ledger  *stream.Ledger
 	cache   *cache
-	chunk   int // deliveries in one batch
+	out     []*batches // of each OUT stream
+	chunk   int        // deliveries that are written at once
 	metrics *metrics
 	log     *slog.Logger
 }
@@ -117,7 +118,7 @@ func (f *fanout) write(ctx context.Context, h *stream.Held, e *event.Event) (map
 		}
 		written[shard] = len(subs)
 		for chunk := range slices.Chunk(subs, f.chunk) {
-			if err := f.broker.PublishBatch(ctx, f.batch(h, e, shard, chunk)); err != nil {
+			if err := f.out[shard].publish(ctx, f.batch(h, e, shard, chunk)); err != nil {
 				return nil, fmt.Errorf("write deliveries to %s: %w", stream.Out(shard), err)
 			}
 			f.metrics.deliveries.Add(float64(len(chunk)))

@@ -27,8 +27,9 @@ import (
 // senderName is the name of the consumer of each OUT stream.
 const senderName = "sender"
 
-// fanoutSlots is how many notifications are fanned out at once.
-const fanoutSlots = 8
+// fanoutSlots is how many notifications are fanned out at once. They share
+// batches, so many cost the broker hardly more than one.
+const fanoutSlots = 64
 
 // Server is an outbox. See [New].
 type Server struct {
@@ -216,7 +217,12 @@ func (s *Server) consumers(ctx context.Context) (fan *stream.Consumer, send []*s
 }
 
 func (s *Server) fanout() *fanout {
+	out := make([]*batches, s.broker.Shards())
+	for shard := range out {
+		out[shard] = &batches{broker: s.broker}
+	}
 	return &fanout{
+		out:    out,
 		broker: s.broker, ledger: s.broker.Ledger(fanoutName, 0), cache: s.subscriptions.cache,
 		chunk: s.config.chunk, metrics: s.metrics, log: s.log,
 	}

@@ -639,14 +639,17 @@ func TestBrokerAway(t *testing.T) {
 	o := h.run(nil)
 	eventually(t, "the outbox is ready", func() bool { return o.server.Ready(t.Context()) == nil })
 	h.server.Stop()
-	body := `{"specversion":"1.0","id":"1","source":"/s","type":"t"}`
-	for path, header := range map[string]http.Header{"/v1/notifications": structured, "/v1/subscriptions": jsonBody} {
-		if path == "/v1/subscriptions" {
-			body = `{"url":"https://example.com/"}`
-		}
-		r := o.do(http.MethodPost, path, "key-a", header, body)
+	for _, c := range []struct {
+		path   string
+		header http.Header
+		body   string
+	}{
+		{"/v1/notifications", structured, `{"specversion":"1.0","id":"1","source":"/s","type":"t"}`},
+		{"/v1/subscriptions", jsonBody, `{"url":"https://example.com/"}`},
+	} {
+		r := o.do(http.MethodPost, c.path, "key-a", c.header, c.body)
 		if p := r.problem(t); p.Status != http.StatusServiceUnavailable || r.Header.Get("Retry-After") == "" {
-			t.Errorf("%s: %+v", path, p)
+			t.Errorf("%s: %+v", c.path, p)
 		}
 	}
 	if r := o.do(http.MethodGet, "/v1/subscriptions", "key-a", nil, ""); r.StatusCode != http.StatusOK {
