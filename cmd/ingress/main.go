@@ -3,6 +3,8 @@
 package main
 
 import (
+	"context"
+
 	"github.com/belay-hooks/belay/cmd/internal/program"
 	"github.com/belay-hooks/belay/cmd/internal/sources"
 	"github.com/belay-hooks/belay/ingress"
@@ -34,7 +36,7 @@ func add(p *program.Program, env environment) error {
 	}
 	// Without a broker the door is open too, and says 503.
 	p.Add("broker", p.Open())
-	p.Add("configuration", p.Watch(file, func(next *config.File) error {
+	p.Add("configuration", p.Watch(file, func(_ context.Context, next *config.File) error {
 		all, err := sources.Build(next)
 		if err != nil {
 			return err

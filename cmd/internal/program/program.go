@@ -133,18 +133,18 @@ func (p *Program) File() (*config.File, error) {
 
 // Watch is a component that hands each new version of the configuration to
 // apply.
-func (p *Program) Watch(f *config.File, apply func(*config.File) error) service.Component {
+func (p *Program) Watch(f *config.File, apply func(context.Context, *config.File) error) service.Component {
 	return Watch(f, Options, p.Log, apply)
 }
 
 // Watch is [Program.Watch] for a program that loaded the file with these options.
-func Watch(f *config.File, opt config.Options, log *slog.Logger, apply func(*config.File) error) service.Component {
+func Watch(f *config.File, opt config.Options, log *slog.Logger, apply func(context.Context, *config.File) error) service.Component {
 	return service.Func(func(ctx context.Context) error {
 		f.Watch(ctx, opt, service.Hangups(ctx), log, func(next *config.File) error {
 			if err := sources.Canonical(next); err != nil {
 				return err
 			}
-			return apply(next)
+			return apply(ctx, next)
 		})
 		return nil
 	})

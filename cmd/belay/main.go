@@ -1,0 +1,129 @@
+// Command belay is all of Belay in one program, and its tools: it serves, sends
+// signed webhooks, checks a configuration, and sets a broker up.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"reflect"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/belay-hooks/belay/pkg/config"
+	"github.com/belay-hooks/belay/pkg/service"
+)
+
+// The exit codes.
+const (
+	exitFailed = 1 // it did not work, or what was asked about is not right
+	exitUsage  = 2 // the command line is wrong
+)
+
+// exitError is an error with an exit code of its own.
+type exitError struct {
+	error
+	code int
+}
+
+// ExitCode is what the process ends with.
+func (e *exitError) ExitCode() int { return e.code }
+
+// Unwrap is the error without the code.
+func (e *exitError) Unwrap() error { return e.error }
+
+// cli is the command line: one field a verb, each in a file of its own.
+type cli struct {
+	Serve   serveCmd   `cmd:"" help:"Run everything in one process: ingress, worker, outbox and the broker."`
+	Send    sendCmd    `cmd:"" help:"Send a webhook, signed as the provider signs."`
+	Check   checkCmd   `cmd:"" help:"Check a configuration file."`
+	Migrate migrateCmd `cmd:"" help:"Create or update the streams and buckets on a NATS server."`
+	Version versionCmd `cmd:"" help:"Print the version."`
+}
+
+// streams are where a verb writes: what was asked for, and everything else.
+type streams struct{ out, err io.Writer }
+
+func main() {
+	service.Main("belay", func(ctx context.Context) error {
+		return run(ctx, os.Args[1:], streams{out: os.Stdout, err: os.Stderr})
+	})
+}
+
+// run parses the command line and runs its verb.
+func run(ctx context.Context, args []string, s streams) error {
+	// Help ends the parser's work, by a call of its Exit. The panic takes it out
+	// of there without ending the process.
+	type helped struct{}
+	defer func() {
+		if r := recover(); r != nil {
+			if _, ok := r.(helped); !ok {
+				panic(r)
+			}
+		}
+	}()
+	parser, err := kong.New(&cli{},
+		kong.Name("belay"),
+		kong.Description("Hold the rope: a webhook that was answered 2xx is never dropped.\n\nTry it: belay serve --dev"),
+		kong.DefaultEnvars(config.EnvPrefix),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.Writers(s.out, s.err),
+		kong.Exit(func(int) { panic(helped{}) }),
+		kong.TypeMapper(reflect.TypeFor[config.Redacted](), kong.MapperFunc(redacted)),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.Bind(s),
+		kong.Vars{"ingress": sendIngress},
+	)
+	if err != nil {
+		return err
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	parsed, err := parser.Parse(args)
+	if err != nil {
+		var bad *kong.ParseError
+		if errors.As(err, &bad) {
+			err = fmt.Errorf("%w (see belay %s--help)", err, verb(bad.Context))
+		}
+		return &exitError{err, exitUsage}
+	}
+	return parsed.Run()
+}
+
+// redacted reads a secret flag. The parser's own way would repeat a value that
+// it cannot read in its error.
+func redacted(c *kong.DecodeContext, target reflect.Value) error {
+	return c.Scan.PopValueInto("secret", target.Addr().Interface())
+}
+
+// verb is the verb of a command line that could not be parsed.
+func verb(c *kong.Context) string {
+	if c != nil && c.Selected() != nil {
+		return c.Selected().Name + " "
+	}
+	return ""
+}
+
+// given reports whether a person has set the flag, on the command line or in the
+// environment.
+func given(c *kong.Context, name string) bool {
+	for _, p := range c.Path {
+		if p.Flag != nil && p.Flag.Name == name {
+			return true
+		}
+	}
+	for _, f := range c.Flags() {
+		if f.Name != name {
+			continue
+		}
+		for _, env := range f.Envs {
+			if _, ok := os.LookupEnv(env); ok {
+				return true
+			}
+		}
+	}
+	return false
+}

@@ -1,0 +1,214 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"os"
+	"slices"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/belay-hooks/belay/cmd/internal/program"
+	"github.com/belay-hooks/belay/cmd/internal/sources"
+	"github.com/belay-hooks/belay/ingress"
+	"github.com/belay-hooks/belay/internal/localnats"
+	"github.com/belay-hooks/belay/outbox"
+	"github.com/belay-hooks/belay/pkg/config"
+	"github.com/belay-hooks/belay/pkg/receiver"
+	"github.com/belay-hooks/belay/pkg/service"
+	"github.com/belay-hooks/belay/pkg/stream"
+	"github.com/belay-hooks/belay/worker"
+)
+
+type serveCmd struct {
+	Dev      bool     `env:"-" help:"Try it out: temporary data, a demo configuration and a demo subscriber, where nothing else is given; this machine only."`
+	Roles    []string `default:"ingress,worker,outbox" enum:"ingress,worker,outbox" placeholder:"ROLES" help:"What to run, separated by commas."`
+	DemoAddr string   `default:"127.0.0.1:8083" placeholder:"ADDR" help:"With --dev: where the demo subscriber listens."`
+	config.ConfigEnv
+	config.DataEnv
+	config.IngressEnv
+	config.OutboxEnv
+	config.OpsEnv
+
+	configGiven, dataGiven bool
+}
+
+// Help shows how it is used.
+func (*serveCmd) Help() string {
+	return `Everything in one process, and all it keeps in one directory:
+
+  belay serve --dev
+  belay serve --config belay.yaml --data-dir /var/lib/belay
+  belay serve --roles ingress,worker
+
+It reloads the configuration when the file changes, and on SIGHUP. The first
+SIGINT or SIGTERM finishes what is in hand; a second one ends it at once.`
+}
+
+// AfterApply notes what was given, and keeps --dev on this machine.
+func (c *serveCmd) AfterApply(k *kong.Context) error {
+	c.configGiven, c.dataGiven = given(k, "config"), given(k, "data-dir")
+	if !c.Dev {
+		return nil
+	}
+	for name, addr := range map[string]*string{
+		"ingress-addr": &c.IngressAddr, "outbox-addr": &c.OutboxAddr, "ops-addr": &c.OpsAddr,
+	} {
+		if !given(k, name) {
+			*addr = "127.0.0.1" + *addr
+		}
+	}
+	if c.LogFormat == "" {
+		c.LogFormat = service.LogText
+	}
+	if c.APIKeys == "" {
+		c.APIKeys = config.Redacted("dev_" + rand.Text())
+	}
+	return nil
+}
+
+func (c *serveCmd) runs(role string) bool { return slices.Contains(c.Roles, role) }
+
+// A node is Belay in one process.
+type node struct {
+	*service.Service
+	cmd     *serveCmd
+	options config.Options
+	broker  *stream.Broker
+	file    *config.File
+	sources []*receiver.Source
+	demo    *demo // nil without --dev
+
+	ingress *ingress.Server // nil where the role is not run, like the others
+	worker  *worker.Worker
+	outbox  *outbox.Server
+}
+
+// Run serves until it is told to stop.
+func (c *serveCmd) Run(ctx context.Context, s streams) error {
+	conf := program.ServiceConfig(c.OpsEnv)
+	conf.LogTo = s.err
+	base, err := service.New(conf)
+	if err != nil {
+		return err
+	}
+	defer base.Close()
+	n := &node{Service: base, cmd: c, options: config.Options{Dev: c.Dev, LookupEnv: os.LookupEnv}}
+	if err := n.configure(); err != nil {
+		return err
+	}
+	stop, err := n.startBroker(ctx)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	if err := n.addRoles(ctx); err != nil {
+		return err
+	}
+	n.Add("welcome", n.welcome(s.out))
+	return n.Service.Run(ctx)
+}
+
+// configure loads the configuration: the given one, or with --dev the demo's.
+func (n *node) configure() error {
+	var err error
+	if n.cmd.Dev {
+		if n.demo, err = newDemo(n.cmd.DemoAddr, n.Log); err != nil {
+			return err
+		}
+		n.Add("demo", n.demo)
+	}
+	if n.cmd.Dev && !n.cmd.configGiven {
+		n.file, err = config.Parse("demo.yaml", n.demo.configuration(), n.options)
+	} else {
+		n.file, err = config.Load(n.cmd.Config, n.options)
+	}
+	if err != nil {
+		if !n.cmd.configGiven && os.IsNotExist(err) {
+			return fmt.Errorf("%w; write one (belay check helps), or try belay serve --dev", err)
+		}
+		return err
+	}
+	if err := sources.Canonical(n.file); err != nil {
+		return err
+	}
+	n.sources, err = sources.Build(n.file)
+	return err
+}
+
+// startBroker starts the embedded broker on the data directory and sets it up.
+func (n *node) startBroker(ctx context.Context) (stop func(), err error) {
+	dir, remove := n.cmd.DataDir, func() {}
+	if n.cmd.Dev && !n.cmd.dataGiven {
+		if dir, err = os.MkdirTemp("", "belay-dev-"); err != nil {
+			return nil, fmt.Errorf("make a temporary data directory: %w", err)
+		}
+		remove = func() {
+			if err := os.RemoveAll(dir); err != nil {
+				n.Log.Warn("temporary data left behind", "error", err)
+			}
+		}
+	}
+	// What is answered 2xx is on the disk: by a flush that the writes of a moment
+	// share or, where there is no such call, one for each. --dev promises nothing.
+	durable := !n.cmd.Dev
+	server, err := localnats.Start(ctx, localnats.Config{Dir: dir, SyncAlways: durable && !localnats.CanFlush, Logger: n.Log})
+	if err != nil {
+		remove()
+		return nil, err
+	}
+	conf := stream.Config{Name: "serve", InProcess: server, Logger: n.Log}
+	if durable && localnats.CanFlush {
+		conf.Flush = server.Flush
+	}
+	stop = func() {
+		if n.broker != nil {
+			n.broker.Close()
+		}
+		server.Stop()
+		remove()
+	}
+	if n.broker, err = stream.Connect(conf); err == nil {
+		err = n.broker.Migrate(ctx, stream.Topology{})
+	}
+	if err != nil {
+		stop()
+		return nil, fmt.Errorf("set up the data in %s: %w", dir, err)
+	}
+	n.Ops.AddReady("broker", n.broker.Ready)
+	return stop, nil
+}
+
+// addRoles adds what is run, in the order in which it is needed: what an event
+// reaches last is started first, and stopped last.
+func (n *node) addRoles(ctx context.Context) (err error) {
+	if n.cmd.runs("outbox") {
+		n.outbox, err = outbox.New(outbox.Config{
+			Addr: n.cmd.OutboxAddr, APIKeys: n.cmd.APIKeys.List(), Dev: n.cmd.Dev,
+			AllowHTTP: n.cmd.AllowHTTP, AllowNetworks: n.cmd.AllowNetworks,
+		}, n.broker, n.Log, n.Ops.Registry())
+		if err != nil {
+			return err
+		}
+		n.Add("outbox", n.outbox)
+	}
+	if n.cmd.runs("worker") {
+		if n.worker, err = newWorker(ctx, n); err != nil {
+			return err
+		}
+		n.Add("worker", n.worker)
+	}
+	if n.cmd.runs("ingress") {
+		n.ingress, err = ingress.New(ingress.Config{Addr: n.cmd.IngressAddr, Prefix: n.cmd.Prefix},
+			n.sources, n.broker, n.Log, n.Ops.Registry())
+		if err != nil {
+			return err
+		}
+		n.Add("ingress", n.ingress)
+	}
+	if !n.cmd.Dev || n.cmd.configGiven {
+		n.Add("configuration", program.Watch(n.file, n.options, n.Log, n.reload))
+	}
+	return nil
+}
