@@ -49,13 +49,14 @@ func (a *api) routes() http.Handler {
 func (a *api) guard(v verbs) http.Handler {
 	allow := strings.Join(slices.Sorted(maps.Keys(v)), ", ")
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		err := a.authorized(r, func(tenant string) error {
-			f, ok := v[r.Method]
-			if !ok {
-				return newProblem(http.StatusMethodNotAllowed, "want "+allow).with("Allow", allow)
-			}
-			return f(w, r, tenant)
-		})
+		tenant, err := a.tenant(r)
+		f, ok := v[r.Method]
+		switch {
+		case err == nil && ok:
+			err = f(w, r, tenant)
+		case err == nil:
+			err = newProblem(http.StatusMethodNotAllowed, "want "+allow).with("Allow", allow)
+		}
 		if err == nil {
 			return
 		}
@@ -67,10 +68,10 @@ func (a *api) guard(v verbs) http.Handler {
 	})
 }
 
-// authorized calls f with the tenant of the request's key.
-func (a *api) authorized(r *http.Request, f func(tenant string) error) error {
-	unauthorized := func(detail string) error {
-		return newProblem(http.StatusUnauthorized, detail).with("WWW-Authenticate", `Bearer realm="belay"`)
+// tenant is whom the request's API key belongs to.
+func (a *api) tenant(r *http.Request) (string, error) {
+	unauthorized := func(detail string) (string, error) {
+		return "", newProblem(http.StatusUnauthorized, detail).with("WWW-Authenticate", `Bearer realm="belay"`)
 	}
 	if len(a.keys) == 0 {
 		return unauthorized("no API key is configured: set BELAY_API_KEYS to a comma list of key or tenant=key")
@@ -83,7 +84,7 @@ func (a *api) authorized(r *http.Request, f func(tenant string) error) error {
 	if !ok {
 		return unauthorized("the API key is not known")
 	}
-	return f(tenant)
+	return tenant, nil
 }
 
 // created is the answer to a new subscription, the only one with its secret.

@@ -25,9 +25,12 @@ type cache struct {
 // index finds the subscriptions of a tenant by the event's type. A filter
 // without * is looked up; only the different filters with one are tried.
 type index struct {
-	exact map[string]set
-	wild  map[string]set
+	exact filters
+	wild  filters
 }
+
+// filters are sets of subscriptions, by the filter that they share.
+type filters map[string]set
 
 // set is a set of subscriptions, by id.
 type set map[string]*Subscription
@@ -78,7 +81,7 @@ func (c *cache) put(e stream.Entry) {
 	c.byKey[e.Key] = s
 	in := c.tenants[s.Tenant]
 	if in == nil {
-		in = &index{exact: make(map[string]set), wild: make(map[string]set)}
+		in = &index{exact: make(filters), wild: make(filters)}
 		c.tenants[s.Tenant] = in
 	}
 	for _, filter := range s.Filters {
@@ -97,9 +100,7 @@ func (c *cache) remove(key string) {
 	}
 }
 
-// filters is one half of an index.
-type filters map[string]set
-
+// of is the half of the index that a filter belongs to.
 func (i *index) of(filter string) filters {
 	if strings.Contains(filter, "*") {
 		return i.wild

@@ -511,6 +511,35 @@ func TestFanOutResumes(t *testing.T) {
 	}
 }
 
+// An outbox that is cut off in the middle of a fan-out leaves the rest to the
+// next one, and every subscription still gets one delivery.
+func TestFanOutIsCutOff(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	first := h.run(func(c *Config) { c.chunk, c.Grace = 1, time.Nanosecond })
+	s := newSubscriber(t, nil)
+	const n = 120
+	for range n {
+		first.subscribe("key-a", map[string]any{"url": s.URL})
+	}
+	first.notify("key-a", "n1", "t", `1`)
+	s.next(t)
+	first.stop()
+	if len(h.messages(stream.Done)) != 0 {
+		t.Fatal("the fan-out was done before it could be cut off")
+	}
+	h.run(func(c *Config) { c.chunk = 7 })
+	h.fannedOut(1)
+	deliveries := map[string]int{}
+	for _, a := range h.attempts(n) {
+		deliveries[a.Delivery]++
+	}
+	h.settled()
+	if len(deliveries) != n {
+		t.Errorf("%d deliveries were attempted, want %d", len(deliveries), n)
+	}
+}
+
 func TestMetrics(t *testing.T) {
 	t.Parallel()
 	o := newHouse(t).run(func(c *Config) { c.Schedule = []time.Duration{0} })
