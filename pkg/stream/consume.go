@@ -48,9 +48,6 @@ const (
 	// One pull request to the broker stays open for this long: also the time
 	// that a process that stops waits for what is on its way to it.
 	pullFor = 2 * time.Second
-	// A process that stops gives back with this delay, or its last pull would be
-	// handed the same message again and again.
-	stopPause = 250 * time.Millisecond
 	// A broker that is silent for two of these is gone.
 	heartbeat = 900 * time.Millisecond
 )
@@ -267,10 +264,9 @@ func (r *run) start(fetch, work context.Context, msg jetstream.Msg) bool {
 	}
 	h.confirm = r.Ledger == nil
 	r.mu.Lock()
-	if already, ok := r.held[h.Seq]; ok {
+	if already, ok := r.held[h.Seq]; ok && already.replace(msg) {
 		// Its deadline passed while the broker was away. It is still being
 		// worked on here; what is decided is told with the newer copy.
-		already.replace(msg)
 		r.mu.Unlock()
 		return false
 	}
@@ -279,7 +275,9 @@ func (r *run) start(fetch, work context.Context, msg jetstream.Msg) bool {
 	r.running.Go(func() {
 		defer func() {
 			r.mu.Lock()
-			delete(r.held, h.Seq)
+			if r.held[h.Seq] == h {
+				delete(r.held, h.Seq)
+			}
 			r.mu.Unlock()
 			<-r.room
 		}()
@@ -312,7 +310,7 @@ func (r *run) work(fetch, work context.Context, h *Held) {
 			return
 		}
 	}
-	r.settle(work, h, Again(stopPause))
+	r.settle(work, h, GiveBack)
 }
 
 func (r *run) settle(ctx context.Context, h *Held, v Verdict) {

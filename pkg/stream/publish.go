@@ -57,7 +57,10 @@ const (
 	codeStoreFailed   jetstream.ErrorCode = 10077 // also "maximum bytes exceeded"
 	codeResourcesFull jetstream.ErrorCode = 10047 // insufficient storage resources
 	codeInProcess     jetstream.ErrorCode = 10158 // duplicate message id is in process
-	codeNotLeader     jetstream.ErrorCode = 10008 // JetStream system temporarily unavailable
+	// A message of the batch was stored before: nothing of the batch is stored.
+	codeBatchDuplicate jetstream.ErrorCode = 10201
+	codeBatchInflight  jetstream.ErrorCode = 10210 // too many batches at once
+	codeNotLeader      jetstream.ErrorCode = 10008 // JetStream system temporarily unavailable
 )
 
 // Publish stores one message and returns once the broker has confirmed it.
@@ -104,24 +107,32 @@ func (b *Broker) PublishBatch(ctx context.Context, messages []Message) error {
 	case n > maxBatch:
 		return fmt.Errorf("publish a batch of %d messages: the broker takes at most %d", n, maxBatch)
 	}
+	_, err := b.publishBatch(ctx, messages)
+	return err
+}
+
+func (b *Broker) publishBatch(ctx context.Context, messages []Message) (*jetstream.PubAck, error) {
 	id := nuid.Next()
 	last := len(messages) - 1
-	for i, m := range messages {
-		msg := m.msg()
-		msg.Header.Set("Nats-Batch-Id", id)
-		msg.Header.Set("Nats-Batch-Sequence", strconv.Itoa(i+1))
-		if i < last {
-			if err := b.nc.PublishMsg(msg); err != nil {
-				return fmt.Errorf("publish a batch: %w", brokerError(err))
-			}
-			continue
-		}
-		msg.Header.Set("Nats-Batch-Commit", "1")
-		if _, err := b.js.PublishMsg(ctx, msg, jetstream.WithRetryAttempts(0)); err != nil {
-			return fmt.Errorf("publish a batch: %w", brokerError(err))
+	for i, m := range messages[:last] {
+		if err := b.nc.PublishMsg(m.inBatch(id, i+1)); err != nil {
+			return nil, fmt.Errorf("publish a batch: %w", brokerError(err))
 		}
 	}
-	return b.flushed()
+	commit := messages[last].inBatch(id, last+1)
+	commit.Header.Set("Nats-Batch-Commit", "1")
+	ack, err := b.js.PublishMsg(ctx, commit, jetstream.WithRetryAttempts(0))
+	if err != nil {
+		return nil, fmt.Errorf("publish a batch: %w", brokerError(err))
+	}
+	return ack, b.flushed()
+}
+
+func (m Message) inBatch(id string, sequence int) *nats.Msg {
+	msg := m.msg()
+	msg.Header.Set("Nats-Batch-Id", id)
+	msg.Header.Set("Nats-Batch-Sequence", strconv.Itoa(sequence))
+	return msg
 }
 
 func (m Message) msg() *nats.Msg {
@@ -158,7 +169,7 @@ func brokerError(err error) error {
 			return join(ErrTooLarge, err)
 		case codeInProcess:
 			return join(ErrInFlight, err)
-		case codeNotLeader:
+		case codeNotLeader, codeBatchInflight:
 			return join(ErrUnavailable, err)
 		case jetstream.JSErrCodeStreamWrongLastSequence:
 			return join(ErrConflict, err)

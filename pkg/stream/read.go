@@ -10,6 +10,7 @@ import (
 
 // Stored is a message as it was read back from a stream.
 type Stored struct {
+	Stream  string
 	Subject string
 	Header  map[string][]string
 	Data    []byte
@@ -17,8 +18,8 @@ type Stored struct {
 	Time    time.Time
 }
 
-func fromRaw(m *jetstream.RawStreamMsg) *Stored {
-	return &Stored{Subject: m.Subject, Header: m.Header, Data: m.Data, Seq: m.Sequence, Time: m.Time}
+func fromRaw(stream string, m *jetstream.RawStreamMsg) *Stored {
+	return &Stored{Stream: stream, Subject: m.Subject, Header: m.Header, Data: m.Data, Seq: m.Sequence, Time: m.Time}
 }
 
 // Get reads one message. [ErrNotFound] if it is gone.
@@ -31,7 +32,7 @@ func (b *Broker) Get(ctx context.Context, stream string, seq uint64) (*Stored, e
 	if err != nil {
 		return nil, fmt.Errorf("read message %d of %s: %w", seq, stream, brokerError(err))
 	}
-	return fromRaw(m), nil
+	return fromRaw(stream, m), nil
 }
 
 // Last reads the newest message of a subject, which may hold wildcards.
@@ -45,7 +46,7 @@ func (b *Broker) Last(ctx context.Context, stream, subject string) (*Stored, err
 	if err != nil {
 		return nil, fmt.Errorf("read the last message of %s: %w", subject, brokerError(err))
 	}
-	return fromRaw(m), nil
+	return fromRaw(stream, m), nil
 }
 
 // Purge removes the messages of a subject, which may hold wildcards.

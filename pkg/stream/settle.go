@@ -30,8 +30,9 @@ type Held struct {
 
 	confirm bool // the ack itself has to be confirmed: no ledger stands behind it
 
-	mu  sync.Mutex
-	msg jetstream.Msg // the newest copy: the broker hands a late message out again
+	mu      sync.Mutex
+	msg     jetstream.Msg // the newest copy: the broker hands a late message out again
+	settled bool          // a verdict was told: another copy is a new delivery
 }
 
 // Verdict is what becomes of a held message.
@@ -45,15 +46,18 @@ type verb int
 const (
 	ack verb = iota
 	again
-	giveBack
 )
 
 var (
 	// Ack: all that follows from the message is stored; it is not handed out again.
 	Ack = Verdict{verb: ack}
-	// GiveBack: nothing was done; somebody else may have the message at once.
-	GiveBack = Verdict{verb: giveBack}
+	// GiveBack: nothing was done; somebody else may have the message in a moment.
+	GiveBack = Again(givenBackFor)
 )
+
+// givenBackFor keeps a message that was given back from the last pull of the
+// process that gave it back, which would be handed it again and again.
+const givenBackFor = 250 * time.Millisecond
 
 // Again hands the message out again after the delay. It keeps counting against
 // what a consumer may have handed out, so it is for seconds;
@@ -65,20 +69,20 @@ func Again(delay time.Duration) Verdict { return Verdict{verb: again, delay: del
 func (h *Held) Settle(ctx context.Context, v Verdict) error {
 	h.mu.Lock()
 	msg := h.msg
+	// Before the broker is told: it may hand the message out again at once.
+	h.settled = true
 	h.mu.Unlock()
 	var err error
 	switch {
-	case v.verb == ack && h.confirm:
+	case v.verb == again:
+		err = msg.NakWithDelay(v.delay)
+	case h.confirm:
 		// A verdict that was reached is told even while the process stops.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
 		defer cancel()
 		err = msg.DoubleAck(ctx)
-	case v.verb == ack:
-		err = msg.Ack()
-	case v.verb == again:
-		err = msg.NakWithDelay(v.delay)
 	default:
-		err = msg.Nak()
+		err = msg.Ack()
 	}
 	if err != nil {
 		return fmt.Errorf("settle message %d of %s: %w", h.Seq, h.Stream, brokerError(err))
@@ -93,9 +97,13 @@ func (h *Held) extend() error {
 	return h.msg.InProgress()
 }
 
-// replace takes a newer copy of the same message.
-func (h *Held) replace(msg jetstream.Msg) {
+// replace takes a newer copy of a message that has no verdict yet, and reports
+// whether it did.
+func (h *Held) replace(msg jetstream.Msg) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.msg = msg
+	if !h.settled {
+		h.msg = msg
+	}
+	return !h.settled
 }

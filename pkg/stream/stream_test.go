@@ -1,6 +1,7 @@
 package stream_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -394,4 +395,95 @@ func waitFor(t *testing.T, condition func() bool) {
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
+}
+
+func TestLargeBodyIsStoredInPartsOnce(t *testing.T) {
+	b := testbroker.NewSharded(t, 3)
+	for _, size := range []int{stream.MaxInline, stream.MaxInline + 1, 3 << 20, 25 << 20} {
+		t.Run(strconv.Itoa(size), func(t *testing.T) {
+			body := make([]byte, size)
+			for i := range body {
+				body[i] = byte(i * 7)
+			}
+			e := &event.Event{ID: "e" + strconv.Itoa(size), Source: "/a/b", Type: "a.t", Receiver: "a", SourceID: "b", Body: body}
+			first, err := b.StoreEvent(t.Context(), e)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if second, err := b.StoreEvent(t.Context(), e); err != nil || !second.Duplicate {
+				t.Errorf("stored again: %+v %v", second, err)
+			}
+			m, err := b.Get(t.Context(), first.Stream, first.Seq)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if m.Subject != e.Subject() {
+				t.Errorf("the receipt names %s", m.Subject)
+			}
+			got, err := b.ReadEvent(t.Context(), m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(got.Body, body) || got.ID != e.ID {
+				t.Errorf("read back %d bytes of %s", len(got.Body), got.ID)
+			}
+			// Nothing is behind the event: what was stored again left no part.
+			if last, err := b.Last(t.Context(), first.Stream, ">"); err != nil || last.Seq != first.Seq {
+				t.Errorf("last message: %+v %v", last, err)
+			}
+		})
+	}
+}
+
+func TestPartsThatAreGoneOrWrongAreTold(t *testing.T) {
+	b := testbroker.New(t)
+	e := &event.Event{ID: "e", Source: "/a/b", Type: "a.t", Receiver: "a", SourceID: "b", Body: make([]byte, 1<<20)}
+	receipt, err := b.StoreEvent(t.Context(), e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := b.Get(t.Context(), receipt.Stream, receipt.Seq)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Purge(t.Context(), receipt.Stream, "belay.part.>"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.ReadEvent(t.Context(), m); !errors.Is(err, stream.ErrNotFound) {
+		t.Errorf("parts gone: %v", err)
+	}
+	for _, parts := range []string{"", "x", "0", "-1", "99999", "70000000000"} {
+		m.Header["belay-parts"] = []string{parts}
+		if _, err := b.ReadEvent(t.Context(), m); !errors.Is(err, stream.ErrUnreadable) {
+			t.Errorf("parts %q: %v", parts, err)
+		}
+	}
+}
+
+func TestMessageThatComesBackAtOnceIsANewDelivery(t *testing.T) {
+	b := testbroker.New(t)
+	publish(t, b, 20)
+	var mu sync.Mutex
+	settled := map[uint64]int{}
+	consume(t, b, stream.ConsumerConfig{Stream: stream.In(0), Name: "chain-c", Filters: event.Filters(nil, nil), Start: stream.Start{Earliest: true}},
+		stream.RunConfig{Ledger: b.Ledger("c", 0), Handle: func(ctx context.Context, h *stream.Held) {
+			verdict := stream.Ack
+			mu.Lock()
+			if settled[h.Seq]++; settled[h.Seq] < 5 {
+				verdict = stream.Again(0)
+			}
+			mu.Unlock()
+			if err := h.Settle(ctx, verdict); err != nil {
+				t.Error(err)
+			}
+		}})
+	waitFor(t, func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		n := 0
+		for _, times := range settled {
+			n += times
+		}
+		return n == 20*5
+	})
 }

@@ -53,7 +53,8 @@ func Out(shard int) string { return "OUT_" + strconv.Itoa(shard) }
 // until they are acknowledged. Subjects:
 //
 //	belay.in.<partition>.<receiver>.<source>.<name…>
-//	belay.part.<partition>.…                 parts of large bodies
+//	belay.part.<partition>.<receiver>        parts of large bodies, and those
+//	belay.part.notify.<tenant>               of notifications
 //	belay.done.<chain>.<shard>
 //	belay.retry.{wait,due}.<chain>.<shard>.<seq>
 //	belay.notify.<tenant>
@@ -102,8 +103,9 @@ func (t Topology) streams() []jetstream.StreamConfig {
 		in.Metadata = map[string]string{shardsKey: strconv.Itoa(t.Shards)}
 		all = append(all, in, t.work(Out(shard), fmt.Sprintf("belay.out.%d.>", shard)))
 	}
-	notify := t.limits(Notify, t.Retention, "belay.notify.>")
+	notify := t.limits(Notify, t.Retention, "belay.notify.>", "belay.part.notify.>")
 	notify.Discard = jetstream.DiscardNew
+	notify.AllowAtomicPublish = true
 	notify.Duplicates = t.Window
 	dead := t.limits(Dead, t.DeadRetention, "belay.dead.>")
 	dead.Duplicates = t.Window

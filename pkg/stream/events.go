@@ -1,0 +1,106 @@
+package stream
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/belay-hooks/belay/pkg/event"
+)
+
+const (
+	// MaxInline is the largest body, in bytes, that is stored in its event's own
+	// message. A larger one is stored as parts right before it.
+	MaxInline = 512 << 10
+	// partSize is the size of a part; only the last one is smaller.
+	partSize = 256 << 10
+	// headerParts says how many parts the body of an event has.
+	headerParts = "belay-parts"
+)
+
+// StoreEvent stores a webhook or a notification where those who handle it take
+// it from. Storing it again within the broker's window stores nothing.
+//
+// A body above [MaxInline] goes before its event in one atomic batch:
+//
+//	seq-3  belay.part.…   256 KiB ┐
+//	seq-2  belay.part.…   256 KiB ├ the body
+//	seq-1  belay.part.…   the rest┘
+//	seq    belay.in.…     the event's headers, belay-parts: 3, no data
+//
+// so that either all of it is stored or nothing, and what is stored of it goes
+// together when it is too old.
+func (b *Broker) StoreEvent(ctx context.Context, e *event.Event) (Receipt, error) {
+	subject, parts := eventSubjects(e)
+	header, data := e.Encode()
+	m := Message{Subject: subject, Header: header, Data: data, ID: e.MsgID()}
+	if len(data) <= MaxInline {
+		return b.Publish(ctx, m)
+	}
+	batch := make([]Message, 0, len(data)/partSize+2)
+	for part := range slices.Chunk(data, partSize) {
+		batch = append(batch, Message{Subject: parts, Data: part})
+	}
+	header[headerParts] = []string{strconv.Itoa(len(batch))}
+	m.Data = nil
+	ack, err := b.publishBatch(ctx, append(batch, m))
+	var api *jetstream.APIError
+	if errors.As(err, &api) && api.ErrorCode == codeBatchDuplicate {
+		// Only the event has an id, so it is what is stored already.
+		return Receipt{Duplicate: true}, b.flushed()
+	}
+	if err != nil {
+		return Receipt{}, err
+	}
+	return Receipt{Stream: ack.Stream, Seq: ack.Sequence}, nil
+}
+
+// eventSubjects is where an event is stored, and where the parts of its body are.
+func eventSubjects(e *event.Event) (subject, parts string) {
+	if e.Receiver == "" {
+		return NotifySubject(e.Tenant), "belay.part.notify." + e.Tenant
+	}
+	return e.Subject(), fmt.Sprintf("belay.part.%d.%s", e.Partition(), e.Receiver)
+}
+
+// ErrUnreadable: a stored message is not an event, or its body is not whole.
+var ErrUnreadable = errors.New("the stored event cannot be read")
+
+// ReadEvent makes an event of a message that [Broker.StoreEvent] stored, and
+// reads its parts if it has some. It fails with [ErrUnreadable], or with
+// [ErrNotFound] if a part is gone.
+func (b *Broker) ReadEvent(ctx context.Context, m *Stored) (*event.Event, error) {
+	e, err := event.Decode(m.Header, m.Data)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnreadable, err)
+	}
+	text := m.Header[headerParts]
+	if len(text) == 0 {
+		return e, nil
+	}
+	n, err := strconv.ParseUint(text[0], 10, 16)
+	if err != nil || n == 0 || n >= m.Seq {
+		return nil, fmt.Errorf("%w: %s is %q", ErrUnreadable, headerParts, text[0])
+	}
+	var body bytes.Buffer
+	body.Grow(int(n) * partSize)
+	for seq := m.Seq - n; seq < m.Seq; seq++ {
+		part, err := b.Get(ctx, m.Stream, seq)
+		if err != nil {
+			return nil, err
+		}
+		body.Write(part.Data)
+	}
+	e.Body = body.Bytes()
+	return e, nil
+}
+
+// Event makes an event of a held message; see [Broker.ReadEvent].
+func (b *Broker) Event(ctx context.Context, h *Held) (*event.Event, error) {
+	return b.ReadEvent(ctx, &Stored{Stream: h.Stream, Seq: h.Seq, Subject: h.Subject, Header: h.Header, Data: h.Data, Time: h.Stored})
+}
