@@ -16,8 +16,8 @@ import (
 
 type checkCmd struct {
 	File    string `arg:"" optional:"" help:"The configuration file. Default: BELAY_CONFIG, or belay.yaml."`
-	Config  string `default:"belay.yaml" placeholder:"FILE" hidden:""`
-	Prefix  string `default:"/webhooks" placeholder:"PATH" help:"The path that all sources are under."`
+	Config  string `default:"belay.yaml" hidden:""`
+	Prefix  string `default:"/webhooks" help:"The path that all sources are under."`
 	Secrets bool   `default:"true" negatable:"" env:"-" help:"Also check that every secret is there. --no-secrets where they are not, as in CI."`
 	JSON    bool   `name:"json" env:"-" help:"Print the result as JSON."`
 }

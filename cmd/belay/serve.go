@@ -23,8 +23,8 @@ import (
 
 type serveCmd struct {
 	Dev      bool     `env:"-" help:"Try it out: temporary data, a demo configuration and a demo subscriber, where nothing else is given; this machine only."`
-	Roles    []string `default:"ingress,worker,outbox" enum:"ingress,worker,outbox" placeholder:"ROLES" help:"What to run, separated by commas."`
-	DemoAddr string   `default:"127.0.0.1:8083" placeholder:"ADDR" help:"With --dev: where the demo subscriber listens."`
+	Roles    []string `default:"ingress,worker,outbox" enum:"ingress,worker,outbox" help:"What to run, separated by commas."`
+	DemoAddr string   `default:"127.0.0.1:8083" help:"With --dev: where the demo subscriber listens."`
 	config.ConfigEnv
 	config.DataEnv
 	config.IngressEnv

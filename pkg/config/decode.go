@@ -233,8 +233,29 @@ func scalarText(node ast.Node) (string, bool) {
 		return n.Value.Value, true
 	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.InfinityNode, *ast.NanNode:
 		return n.GetToken().Value, true
+	case *ast.MappingNode:
+		return unsplit(n)
 	}
 	return "", false
+}
+
+// unsplit puts together what the parser takes for fields and YAML for text:
+// inside braces and brackets, {secrets: [env:NAME]}, it splits a plain scalar at
+// a colon that no blank follows.
+func unsplit(n *ast.MappingNode) (string, bool) {
+	if len(n.Values) != 1 || n.Values[0].Key == nil || n.Values[0].Value == nil {
+		return "", false
+	}
+	key, ok := n.Values[0].Key.(*ast.StringNode)
+	if !ok {
+		return "", false
+	}
+	colon, value := n.Values[0].GetToken(), n.Values[0].Value.GetToken()
+	if colon == nil || value == nil || colon.Position.Line != value.Position.Line || colon.Position.Column+1 != value.Position.Column {
+		return "", false
+	}
+	text, ok := scalarText(n.Values[0].Value)
+	return key.Value + ":" + text, ok
 }
 
 func scalarName(v reflect.Value) string {

@@ -20,33 +20,33 @@ const EnvPrefix = "BELAY"
 type (
 	// ConfigEnv says where the configuration file is: BELAY_CONFIG.
 	ConfigEnv struct {
-		Config string `split_words:"true" default:"belay.yaml" placeholder:"FILE" help:"The configuration file."`
+		Config string `split_words:"true" default:"belay.yaml" help:"The configuration file."`
 	}
 	// IngressEnv is how webhooks are received: BELAY_INGRESS_ADDR, BELAY_PREFIX.
 	IngressEnv struct {
-		IngressAddr string `split_words:"true" default:":8080" placeholder:"ADDR" help:"Where webhooks are received."`
-		Prefix      string `split_words:"true" default:"/webhooks" placeholder:"PATH" help:"The path that all sources are under."`
+		IngressAddr string `split_words:"true" default:":8080" help:"Where webhooks are received."`
+		Prefix      string `split_words:"true" default:"/webhooks" help:"The path that all sources are under."`
 	}
 	// OutboxEnv is the outbox and its API: BELAY_OUTBOX_ADDR, BELAY_API_KEYS, and
 	// where subscriptions may point to besides https on the Internet:
 	// BELAY_ALLOW_HTTP, BELAY_ALLOW_NETWORKS.
 	OutboxEnv struct {
-		OutboxAddr    string   `split_words:"true" default:":8081" placeholder:"ADDR" help:"Where the outbox API is served."`
+		OutboxAddr    string   `split_words:"true" default:":8081" help:"Where the outbox API is served."`
 		AllowHTTP     bool     `split_words:"true" help:"Allow subscriptions to plain http URLs."`
 		AllowNetworks Networks `split_words:"true" placeholder:"CIDRS" help:"Private networks that subscriptions may point into, such as 10.1.0.0/16, separated by commas."`
 		APIKeys       Redacted `split_words:"true" placeholder:"KEYS" help:"The keys of the outbox API: key or tenant=key, separated by commas. Better given as BELAY_API_KEYS than as a flag, which every process of the machine can read."`
 	}
 	// ConsoleEnv is where the console is served: BELAY_CONSOLE_ADDR.
 	ConsoleEnv struct {
-		ConsoleAddr string `split_words:"true" default:":8082" placeholder:"ADDR" help:"Where the console is served."`
+		ConsoleAddr string `split_words:"true" default:":8082" help:"Where the console is served."`
 	}
 	// DataEnv is where serve keeps its data: BELAY_DATA_DIR.
 	DataEnv struct {
-		DataDir string `split_words:"true" default:"./belay-data" placeholder:"DIR" help:"Where everything that is stored is kept."`
+		DataDir string `split_words:"true" default:"./belay-data" help:"Where everything that is stored is kept."`
 	}
 	// NatsEnv is how the broker is reached: BELAY_NATS_URL and its credentials.
 	NatsEnv struct {
-		NatsURL   string `split_words:"true" default:"nats://127.0.0.1:4222" placeholder:"URL" help:"The NATS servers, separated by commas."`
+		NatsURL   string `split_words:"true" default:"nats://127.0.0.1:4222" help:"The NATS servers, separated by commas."`
 		NatsCreds string `split_words:"true" placeholder:"FILE" help:"A NATS credentials file."`
 		NatsNkey  string `split_words:"true" placeholder:"FILE" help:"A file with an NKey seed."`
 		NatsCA    string `split_words:"true" name:"nats-ca" placeholder:"FILE" help:"The certificates that the NATS servers are verified with."`
@@ -54,15 +54,15 @@ type (
 	// OpsEnv is how a program is run: BELAY_OPS_ADDR, BELAY_LOG_FORMAT,
 	// BELAY_LOG_LEVEL, BELAY_SHUTDOWN_DELAY, BELAY_SHUTDOWN_GRACE.
 	OpsEnv struct {
-		OpsAddr string `split_words:"true" default:":9090" placeholder:"ADDR" help:"Where health, metrics and profiles are served."`
+		OpsAddr string `split_words:"true" default:":9090" help:"Where health, metrics and profiles are served."`
 		LogEnv
-		ShutdownDelay time.Duration `split_words:"true" default:"0s" placeholder:"DURATION" help:"How long to go on serving after becoming unready, so that load balancers notice."`
-		ShutdownGrace time.Duration `split_words:"true" default:"25s" placeholder:"DURATION" help:"How long what runs may take to finish."`
+		ShutdownDelay time.Duration `split_words:"true" default:"0s" help:"How long to go on serving after becoming unready, so that load balancers notice."`
+		ShutdownGrace time.Duration `split_words:"true" default:"25s" help:"How long what runs may take to finish."`
 	}
 	// LogEnv is how a program logs: BELAY_LOG_FORMAT, BELAY_LOG_LEVEL.
 	LogEnv struct {
 		LogFormat string `split_words:"true" placeholder:"FORMAT" help:"json or text. Default: json; text with serve --dev."`
-		LogLevel  string `split_words:"true" default:"info" placeholder:"LEVEL" help:"debug, info, warn or error."`
+		LogLevel  string `split_words:"true" default:"info" help:"debug, info, warn or error."`
 	}
 )
 

@@ -109,6 +109,24 @@ func TestSecretFileIsReadAgain(t *testing.T) {
 	})
 }
 
+func TestSecretReferencesNeedNoQuotes(t *testing.T) {
+	for _, text := range []string{
+		"sources:\n- {receiver: github, secrets: [env:A, file:/run/a:b, env:B]}\n",
+		"sources:\n- receiver: github\n  secrets: [env:A, file:/run/a:b, env:B]\n",
+		"sources:\n- receiver: github\n  secrets:\n  - env:A\n  - file:/run/a:b\n  - env:B\n",
+		"{sources: [{receiver: github, secrets: [env:A, file:/run/a:b, env:B]}]}\n",
+	} {
+		f, err := config.Parse("belay.yaml", []byte(text), config.Options{})
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		if got := fmt.Sprint(f.Sources[0].Secrets); got != "[env:A file:/run/a:b env:B]" {
+			t.Errorf("%s: got %s", text, got)
+		}
+	}
+}
+
 func TestCheckSecrets(t *testing.T) {
 	f, err := config.Parse("belay.yaml", []byte("sources:\n- receiver: github\n  secrets:\n  - env:A\n  - env:B\n"), config.Options{
 		LookupEnv: func(name string) (string, bool) { return "x", name == "A" },
