@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -105,7 +106,18 @@ func (c *checkCmd) check(path string) (*config.File, []*receiver.Source, error) 
 	if c.Secrets {
 		errs = append(errs, file.CheckSecrets())
 	}
-	return file, all, errors.Join(errs...)
+	problems := flatten(errors.Join(errs...))
+	slices.SortStableFunc(problems, func(a, b error) int { return lineOf(a) - lineOf(b) })
+	return file, all, errors.Join(problems...)
+}
+
+// lineOf is the line of the file that a problem is in; 0 if it has none.
+func lineOf(err error) int {
+	var at *config.Problem
+	if errors.As(err, &at) {
+		return at.Line
+	}
+	return 0
 }
 
 // flatten takes joined errors apart.

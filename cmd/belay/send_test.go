@@ -1,0 +1,126 @@
+package main
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/belay-hooks/belay/cmd/internal/sources"
+	"github.com/belay-hooks/belay/pkg/config"
+	"github.com/belay-hooks/belay/pkg/receiver"
+)
+
+// genuine is a server that takes what the sources of the demo configuration take.
+func genuine(t *testing.T, got func(*receiver.Received)) *httptest.Server {
+	t.Helper()
+	f, err := config.Parse("demo.yaml", demoYAML, config.Options{Dev: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := sources.Build(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	for _, s := range all {
+		mux.HandleFunc("POST "+sources.URL("/webhooks", s), func(w http.ResponseWriter, r *http.Request) {
+			body, err := io.ReadAll(r.Body)
+			if err != nil {
+				t.Error(err)
+			}
+			received, err := s.Receive(r, body, time.Now())
+			if err != nil {
+				http.Error(w, err.Error(), http.StatusUnauthorized)
+				return
+			}
+			got(&received)
+			w.WriteHeader(received.Answer.Status)
+		})
+	}
+	server := httptest.NewServer(mux)
+	t.Cleanup(server.Close)
+	return server
+}
+
+func TestSendIsGenuine(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "payload.json")
+	if err := os.WriteFile(file, []byte(`{"action": "closed", "repository": {"full_name": "a/b"}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name     string
+		args     []string
+		want     string // the event's type; empty: an event that is not stored
+		id       string
+		wantOnce bool // the same id each time
+	}{
+		{"sample", []string{"github", "pull_request"}, "github.pull_request.opened", "", false},
+		{"sample with its action", []string{"github", "issues.opened"}, "github.issues.opened", "", false},
+		{"sample without an action", []string{"github", "push"}, "github.push", "", false},
+		{"ping", []string{"github", "ping"}, "", "", false},
+		{"payload of one's own", []string{"github", "issues", "-f", file}, "github.issues.closed", "", false},
+		{"id in a header", []string{"github", "push", "--id", "abc"}, "github.push", "abc", true},
+		{"event and id in the body", []string{"stripe", "charge.succeeded"}, "stripe.charge.succeeded", "", false},
+		{"id in the body", []string{"stripe", "charge.succeeded", "--id", "evt_1"}, "stripe.charge.succeeded", "evt_1", true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var got []*receiver.Received
+			server := genuine(t, func(r *receiver.Received) { got = append(got, r) })
+			args := append([]string{"send"}, test.args...)
+			stdout, _, err := belay(t, append(args, "--ingress", server.URL+"/webhooks", "--count", "2")...)
+			if err != nil {
+				t.Fatalf("%v %s", err, stdout)
+			}
+			if len(got) != 2 || strings.Count(stdout, "202 Accepted") != 2 {
+				t.Fatalf("%d came: %s", len(got), stdout)
+			}
+			if test.want == "" {
+				if got[0].Event != nil {
+					t.Errorf("it is the event %s", got[0].Event.Type)
+				}
+				return
+			}
+			if got[0].Event.Type != test.want || test.id != "" && got[0].Event.ID != test.id {
+				t.Errorf("it is %s %s, want %s %s", got[0].Event.Type, got[0].Event.ID, test.want, test.id)
+			}
+			if same := got[0].Event.ID == got[1].Event.ID; same != test.wantOnce {
+				t.Errorf("the ids are %s and %s", got[0].Event.ID, got[1].Event.ID)
+			}
+		})
+	}
+}
+
+func TestSendRefused(t *testing.T) {
+	server := genuine(t, func(*receiver.Received) { t.Error("it was accepted") })
+	stdout, _, err := belay(t, "send", "github", "push", "--ingress", server.URL+"/webhooks", "--secret", "another", "--json")
+	if err == nil || !strings.Contains(err.Error(), "1 of 1 webhooks were not accepted") {
+		t.Errorf("it ended with %v", err)
+	}
+	var a answer
+	if err := json.Unmarshal([]byte(stdout), &a); err != nil || a.Status != http.StatusUnauthorized {
+		t.Errorf("it printed %s", stdout)
+	}
+}
+
+func TestSendWithTheConfiguration(t *testing.T) {
+	t.Setenv("GITHUB_WEBHOOK_SECRET", "s3cret")
+	t.Setenv("STRIPE_NEW", "whsec_new")
+	t.Setenv("STRIPE_OLD", "whsec_old")
+	var path, signature string
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		path, signature = r.URL.Path, r.Header.Get("Stripe-Signature")
+	}))
+	defer server.Close()
+	if _, _, err := belay(t, "send", "stripe/eu", "charge.succeeded", "--config", "testdata/good.yaml", "--ingress", server.URL+"/in"); err != nil {
+		t.Fatal(err)
+	}
+	if path != "/in/stripe/eu" || !strings.HasPrefix(signature, "t=") {
+		t.Errorf("posted to %s with %q", path, signature)
+	}
+}
