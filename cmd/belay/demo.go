@@ -95,7 +95,7 @@ func (d *demo) delivered(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusUnauthorized)
 		return
 	}
-	d.log.Info("subscriber: signature verified", "webhook-id", r.Header.Get(webhook.HeaderID), "bytes", len(body), "body", begin(body))
+	d.log.Info("subscriber: signature verified", "id", r.Header.Get(webhook.HeaderID), "bytes", len(body), "body", begin(body))
 }
 
 // begin is the beginning of a body, on one line.

@@ -107,7 +107,7 @@ func (c *serveCmd) Run(ctx context.Context, s streams) error {
 		return err
 	}
 	n.Add("welcome", n.welcome(s.out))
-	return n.Service.Run(ctx)
+	return n.Run(ctx)
 }
 
 // configure loads the configuration: the given one, or with --dev the demo's.
