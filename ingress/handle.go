@@ -90,7 +90,7 @@ func (s *Server) admit(x *exchange) error {
 
 // readBody reads the body within the source's limit and a time.
 func (x *exchange) readBody(within time.Duration) error {
-	limit := min(x.source.MaxBody(), maxInline)
+	limit := x.source.MaxBody()
 	if x.r.ContentLength > limit {
 		return &refusal{outcome: tooLarge, status: http.StatusRequestEntityTooLarge}
 	}
@@ -130,9 +130,7 @@ func brokenBody(err error) error {
 
 // store publishes the event inside what is left of the source's budget.
 func (s *Server) store(x *exchange) (stream.Receipt, error) {
-	header, data := x.event.Encode()
-	m := stream.Message{Subject: x.event.Subject(), Header: header, Data: data, ID: x.event.MsgID()}
-	return publish(x.r.Context(), s.broker, m, x.start.Add(x.source.Budget()))
+	return publish(x.r.Context(), s.broker, x.event, x.start.Add(x.source.Budget()))
 }
 
 // answer sends what the provider wants to hear.

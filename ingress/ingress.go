@@ -18,6 +18,7 @@ import (
 	"github.com/gorilla/mux"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/belay-hooks/belay/pkg/event"
 	"github.com/belay-hooks/belay/pkg/receiver"
 	"github.com/belay-hooks/belay/pkg/stream"
 )
@@ -60,16 +61,16 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Publisher stores a message durably before it returns; [stream.Broker] does.
-type Publisher interface {
-	Publish(ctx context.Context, m stream.Message) (stream.Receipt, error)
+// Store keeps an event durably before it returns; [stream.Broker] does.
+type Store interface {
+	StoreEvent(ctx context.Context, e *event.Event) (stream.Receipt, error)
 }
 
 // Server is the ingress.
 type Server struct {
 	config   Config
 	sources  atomic.Pointer[sources]
-	broker   Publisher
+	broker   Store
 	log      *slog.Logger
 	metrics  *metrics
 	listener net.Listener
@@ -79,7 +80,7 @@ type Server struct {
 // New binds the listener, so that connections wait for [Server.Run] from then
 // on. It fails if the configuration is wrong, two sources have one name, or the
 // address cannot be had.
-func New(c Config, all []*receiver.Source, broker Publisher, log *slog.Logger, registry prometheus.Registerer) (*Server, error) {
+func New(c Config, all []*receiver.Source, broker Store, log *slog.Logger, registry prometheus.Registerer) (*Server, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}

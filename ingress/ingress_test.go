@@ -38,6 +38,34 @@ func TestStored(t *testing.T) {
 	}
 }
 
+func TestLargeBody(t *testing.T) {
+	github := source(t, receiver.SourceConfig{Receiver: "github"})
+	d := newDoor(t, github)
+	body := `{"action":"opened","text":"` + strings.Repeat("x", 3<<20) + `"}`
+	header := map[string]string{"X-GitHub-Event": "issues", "X-GitHub-Delivery": "large"}
+	for i, duplicate := range []string{"", "true"} {
+		r := d.request(github, "/webhooks/github", body, header)
+		if i == 1 {
+			chunked(r)
+		}
+		resp, _ := d.send(r)
+		if resp.StatusCode != http.StatusAccepted || resp.Header.Get("Belay-Duplicate") != duplicate {
+			t.Errorf("request %d: status %d, header %v", i, resp.StatusCode, resp.Header)
+		}
+	}
+	m, err := d.broker.Last(t.Context(), stream.In(0), "belay.in.>")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := d.broker.ReadEvent(t.Context(), m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e.Type != "github.issues.opened" || string(e.Body) != body {
+		t.Errorf("stored %s with %d bytes", e.Type, len(e.Body))
+	}
+}
+
 func TestDuplicate(t *testing.T) {
 	github := source(t, receiver.SourceConfig{Receiver: "github"})
 	other := source(t, receiver.SourceConfig{Receiver: "github", ID: "eu"})
@@ -94,28 +122,28 @@ func TestRefused(t *testing.T) {
 		source     string
 		outcome    string
 	}{
-		"unknown receiver":  {path: "/webhooks/nobody", status: 404, outcome: "unknown_source"},
-		"unknown source":    {path: "/webhooks/github/us", status: 404, outcome: "unknown_source"},
-		"receiver unused":   {path: "/webhooks/generic", status: 404, outcome: "unknown_source"},
-		"outside":           {path: "/", status: 404, outcome: "unknown_source"},
-		"double slash":      {path: "//webhooks/github", status: 404, outcome: "unknown_source"},
-		"final slash":       {path: "/webhooks/github/", status: 404, outcome: "unknown_source"},
-		"GET":               {change: func(r *http.Request) { r.Method = "GET" }, status: 405, outcome: "wrong_method"},
-		"PUT":               {change: func(r *http.Request) { r.Method = "PUT" }, status: 405, outcome: "wrong_method"},
-		"text":              {header: map[string]string{"Content-Type": "text/plain"}, status: 415, outcome: "wrong_type"},
-		"no type":           {change: func(r *http.Request) { r.Header.Del("Content-Type") }, status: 415, outcome: "wrong_type"},
-		"form to stripe":    {path: "/webhooks/stripe", header: form, status: 415, source: "stripe/default", outcome: "wrong_type"},
-		"over the limit":    {body: `"` + strings.Repeat("x", 999) + `"`, status: 413, outcome: "too_large"},
-		"over, chunked":     {body: `"` + strings.Repeat("x", 999) + `"`, change: chunked, status: 413, outcome: "too_large"},
-		"over any limit":    {path: "/webhooks/github/big", body: `"` + strings.Repeat("x", 512<<10) + `"`, status: 413, source: "github/big", outcome: "too_large"},
-		"over any, chunked": {path: "/webhooks/github/big", body: `"` + strings.Repeat("x", 512<<10) + `"`, change: chunked, status: 413, source: "github/big", outcome: "too_large"},
-		"no signature":      {change: func(r *http.Request) { r.Header.Del("X-Hub-Signature-256") }, status: 401, outcome: "signature_missing"},
-		"wrong signature":   {change: func(r *http.Request) { r.Header.Set("X-Hub-Signature-256", "sha256="+strings.Repeat("0", 64)) }, status: 401, outcome: "signature_wrong"},
-		"stale":             {path: "/webhooks/stripe", change: signedAt(stripe, -time.Hour), status: 401, source: "stripe/default", outcome: "timestamp_stale"},
-		"future":            {path: "/webhooks/stripe", change: signedAt(stripe, time.Hour), status: 401, source: "stripe/default", outcome: "timestamp_future"},
-		"signed, no JSON":   {body: `{"action":`, status: 400, outcome: "unreadable"},
-		"signed, empty":     {body: ``, status: 400, outcome: "unreadable"},
-		"no secret":         {path: "/webhooks/github/locked", status: 503, source: "github/locked", outcome: "secret_unavailable"},
+		"unknown receiver": {path: "/webhooks/nobody", status: 404, outcome: "unknown_source"},
+		"unknown source":   {path: "/webhooks/github/us", status: 404, outcome: "unknown_source"},
+		"receiver unused":  {path: "/webhooks/generic", status: 404, outcome: "unknown_source"},
+		"outside":          {path: "/", status: 404, outcome: "unknown_source"},
+		"double slash":     {path: "//webhooks/github", status: 404, outcome: "unknown_source"},
+		"final slash":      {path: "/webhooks/github/", status: 404, outcome: "unknown_source"},
+		"GET":              {change: func(r *http.Request) { r.Method = "GET" }, status: 405, outcome: "wrong_method"},
+		"PUT":              {change: func(r *http.Request) { r.Method = "PUT" }, status: 405, outcome: "wrong_method"},
+		"text":             {header: map[string]string{"Content-Type": "text/plain"}, status: 415, outcome: "wrong_type"},
+		"no type":          {change: func(r *http.Request) { r.Header.Del("Content-Type") }, status: 415, outcome: "wrong_type"},
+		"form to stripe":   {path: "/webhooks/stripe", header: form, status: 415, source: "stripe/default", outcome: "wrong_type"},
+		"over the limit":   {body: `"` + strings.Repeat("x", 999) + `"`, status: 413, outcome: "too_large"},
+		"over, chunked":    {body: `"` + strings.Repeat("x", 999) + `"`, change: chunked, status: 413, outcome: "too_large"},
+		"over GitHub's":    {path: "/webhooks/github/big", body: `"` + strings.Repeat("x", 25<<20) + `"`, status: 413, source: "github/big", outcome: "too_large"},
+		"theirs, chunked":  {path: "/webhooks/github/big", body: `"` + strings.Repeat("x", 25<<20) + `"`, change: chunked, status: 413, source: "github/big", outcome: "too_large"},
+		"no signature":     {change: func(r *http.Request) { r.Header.Del("X-Hub-Signature-256") }, status: 401, outcome: "signature_missing"},
+		"wrong signature":  {change: func(r *http.Request) { r.Header.Set("X-Hub-Signature-256", "sha256="+strings.Repeat("0", 64)) }, status: 401, outcome: "signature_wrong"},
+		"stale":            {path: "/webhooks/stripe", change: signedAt(stripe, -time.Hour), status: 401, source: "stripe/default", outcome: "timestamp_stale"},
+		"future":           {path: "/webhooks/stripe", change: signedAt(stripe, time.Hour), status: 401, source: "stripe/default", outcome: "timestamp_future"},
+		"signed, no JSON":  {body: `{"action":`, status: 400, outcome: "unreadable"},
+		"signed, empty":    {body: ``, status: 400, outcome: "unreadable"},
+		"no secret":        {path: "/webhooks/github/locked", status: 503, source: "github/locked", outcome: "secret_unavailable"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if test.path == "" {

@@ -3,11 +3,6 @@ package ingress
 import "time"
 
 const (
-	// maxInline is the greatest body in bytes that fits into one message of the
-	// broker, beside its headers. Until larger ones travel as parts, no source
-	// takes more, whatever its own limit is.
-	maxInline = 512 << 10
-
 	// maxHeader bounds in bytes the headers of a request. What is kept of them
 	// travels in the message too, escaped, and the broker takes 1 MiB in all.
 	maxHeader = 32 << 10

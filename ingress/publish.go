@@ -7,22 +7,23 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/belay-hooks/belay/pkg/event"
 	"github.com/belay-hooks/belay/pkg/stream"
 )
 
-// publish stores m before the deadline, trying again with the same id where the
+// publish stores the event before the deadline, trying again with the same id where the
 // broker did not confirm. With no confirmation in time the outcome is unknown:
 // the sender is refused, and its resend meets the deduplication.
 //
 // It goes on when the sender hangs up: what it sent is whole and verified, and
 // not every sender sends again.
-func publish(ctx context.Context, broker Publisher, m stream.Message, deadline time.Time) (stream.Receipt, error) {
+func publish(ctx context.Context, broker Store, e *event.Event, deadline time.Time) (stream.Receipt, error) {
 	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
 	defer cancel()
 	unknown := false // an attempt of ours may have stored it
 	for {
 		attempt, done := context.WithTimeout(ctx, attemptTimeout)
-		receipt, err := broker.Publish(attempt, m)
+		receipt, err := broker.StoreEvent(attempt, e)
 		done()
 		switch {
 		case err == nil:

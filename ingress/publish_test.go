@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/belay-hooks/belay/pkg/event"
 	"github.com/belay-hooks/belay/pkg/stream"
 )
 
@@ -23,7 +24,7 @@ type line struct {
 	silent  bool // no answer until the attempt is given up
 }
 
-func (s *script) Publish(ctx context.Context, _ stream.Message) (stream.Receipt, error) {
+func (s *script) StoreEvent(ctx context.Context, _ *event.Event) (stream.Receipt, error) {
 	l := s.lines[min(s.attempts, len(s.lines)-1)]
 	s.attempts++
 	if l.silent {
@@ -66,7 +67,7 @@ func TestPublish(t *testing.T) {
 				start := time.Now()
 				hungUp, cancel := context.WithCancel(t.Context())
 				cancel() // the sender does not wait; what it sent is stored all the same
-				receipt, err := publish(hungUp, broker, stream.Message{}, start.Add(budget))
+				receipt, err := publish(hungUp, broker, &event.Event{}, start.Add(budget))
 				if took := time.Since(start); took > test.within || broker.attempts < test.atLeast {
 					t.Errorf("%d attempts in %s", broker.attempts, took)
 				}

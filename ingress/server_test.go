@@ -58,7 +58,7 @@ type door struct {
 	stopped  <-chan error
 }
 
-func open(tb testing.TB, c ingress.Config, publisher ingress.Publisher, sources ...*receiver.Source) *door {
+func open(tb testing.TB, c ingress.Config, publisher ingress.Store, sources ...*receiver.Source) *door {
 	tb.Helper()
 	d := &door{tb: tb, registry: prometheus.NewRegistry(), log: &safeBuffer{}}
 	if broker, ok := publisher.(*stream.Broker); ok {

@@ -216,7 +216,7 @@ func (a *api) notify(w http.ResponseWriter, r *http.Request, tenant string) erro
 	if err != nil {
 		return err
 	}
-	receipt, err := a.broker.Publish(r.Context(), notificationMessage(e))
+	receipt, err := a.broker.StoreEvent(r.Context(), e)
 	if err != nil {
 		return err
 	}

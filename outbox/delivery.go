@@ -48,14 +48,14 @@ func deliveryID(e *event.Event, subscription string) string {
 	return "msg_" + digest(e.Tenant, e.Source, e.ID, subscription)
 }
 
-// newDelivery is the first attempt of a notification that stands at seq in
-// NOTIFY.
-func newDelivery(e *event.Event, seq uint64, subscription string) *delivery {
+// newDelivery is the first attempt of the notification e that h holds. The body
+// may stay where it is.
+func newDelivery(e *event.Event, h *stream.Held, subscription string) *delivery {
 	d := &delivery{id: deliveryID(e, subscription), subscription: subscription, attempt: 1, event: e}
-	if len(e.Body) > maxInline {
+	if len(e.Body) > maxInline || h.InParts() {
 		light := *e
 		light.Body = nil
-		d.event, d.body = &light, seq
+		d.event, d.body = &light, h.Seq
 	}
 	return d
 }
@@ -131,7 +131,10 @@ func (d *delivery) payload(ctx context.Context, b *stream.Broker) ([]byte, error
 	if err != nil {
 		return nil, err
 	}
-	kept, err := event.Decode(m.Header, m.Data)
+	kept, err := b.ReadEvent(ctx, m)
+	if err != nil && !errors.Is(err, stream.ErrUnreadable) {
+		return nil, err
+	}
 	if err != nil || kept.ID != d.event.ID || kept.Source != d.event.Source || kept.Tenant != d.event.Tenant {
 		return nil, fmt.Errorf("message %d of %s is another one: %w", d.body, stream.Notify, stream.ErrNotFound)
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/belay-hooks/belay/pkg/event"
+	"github.com/belay-hooks/belay/pkg/stream"
 )
 
 func TestDeliveryID(t *testing.T) {
@@ -35,7 +36,7 @@ func TestDeliveryRoundTrip(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			e := &event.Event{ID: "1", Source: "/s", Type: "t", Tenant: "acme", ContentType: "text/plain",
 				Header: http.Header{"Ce-Subject": {"x"}}, Body: make([]byte, size)}
-			d := newDelivery(e, 7, "sub_1")
+			d := newDelivery(e, &stream.Held{Seq: 7}, "sub_1")
 			m := d.due(1)
 			if byReference := size > maxInline; byReference != (len(m.Data) == 0) || byReference != (d.body == 7) {
 				t.Errorf("%d bytes travel, reference %d", len(m.Data), d.body)

@@ -43,7 +43,7 @@ func (f *fanout) handle(ctx context.Context, h *stream.Held) {
 	}
 	verdict := stream.Again(againAfter)
 	if ctx.Err() != nil {
-		verdict = handBack
+		verdict = stream.GiveBack
 	} else {
 		f.log.Warn("notification not fanned out yet, it is handed out again", "seq", h.Seq, "error", err)
 	}
@@ -153,7 +153,7 @@ func (f *fanout) rest(ctx context.Context, h *stream.Held, shard int, subs []*Su
 func (f *fanout) batch(h *stream.Held, e *event.Event, shard int, chunk []*Subscription) []stream.Message {
 	messages := make([]stream.Message, 0, len(chunk)+1)
 	for _, s := range chunk {
-		messages = append(messages, newDelivery(e, h.Seq, s.ID).due(shard))
+		messages = append(messages, newDelivery(e, h, s.ID).due(shard))
 	}
 	last := chunk[len(chunk)-1].ID
 	cursor := f.cursor(shard, h)

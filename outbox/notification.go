@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/belay-hooks/belay/pkg/event"
-	"github.com/belay-hooks/belay/pkg/stream"
 )
 
 // The media types of CloudEvents.
@@ -40,9 +39,6 @@ const (
 // that it has no field of its own for: subject, dataschema, extensions.
 const attributePrefix = "Ce-"
 
-// notificationID names a notification of a tenant, for deduplication.
-func notificationID(e *event.Event) string { return "notify/" + digest(e.Tenant, e.Source, e.ID) }
-
 // digest is a hash over texts that tells them apart however they are cut.
 func digest(texts ...string) string {
 	h := sha256.New()
@@ -50,17 +46,6 @@ func digest(texts ...string) string {
 		fmt.Fprintf(h, "%d:%s", len(t), t)
 	}
 	return hex.EncodeToString(h.Sum(nil)[:20])
-}
-
-// notificationMessage is the notification as NOTIFY keeps it.
-func notificationMessage(e *event.Event) stream.Message {
-	header, data := e.Encode()
-	return stream.Message{
-		Subject: stream.NotifySubject(e.Tenant),
-		Header:  header,
-		Data:    data,
-		ID:      notificationID(e),
-	}
 }
 
 // parseNotification reads a CloudEvent from a request, in structured mode

@@ -194,8 +194,9 @@ func (s *Server) consume(serving, work context.Context) error {
 // consumers are that of NOTIFY and those of the OUT streams.
 func (s *Server) consumers(ctx context.Context) (fan *stream.Consumer, send []*stream.Consumer, err error) {
 	fan, err = s.broker.EnsureConsumer(ctx, stream.ConsumerConfig{
-		Stream: stream.Notify,
-		Name:   fanoutName,
+		Stream:  stream.Notify,
+		Name:    fanoutName,
+		Filters: []string{stream.NotifySubject("*")}, // not the parts of bodies
 		// A notification may be accepted before the first outbox runs.
 		Start: stream.Start{Earliest: true},
 	})

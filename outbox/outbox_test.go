@@ -460,7 +460,7 @@ func TestFanOutResumes(t *testing.T) {
 	first.stop()
 
 	e := &event.Event{ID: "n1", Source: "/test", Type: "t", Time: time.Now(), Tenant: "default", Body: []byte("1"), ContentType: "application/json"}
-	if _, err := h.broker.Publish(t.Context(), notificationMessage(e)); err != nil {
+	if _, err := h.broker.StoreEvent(t.Context(), e); err != nil {
 		t.Fatal(err)
 	}
 	// What a process leaves that dies after the first batch of each shard.
@@ -590,7 +590,7 @@ func BenchmarkDeliver(b *testing.B) {
 	go func() {
 		for i := range b.N {
 			e := &event.Event{ID: strconv.Itoa(i), Source: "/bench", Type: "t", Time: time.Now(), Tenant: "default", Body: []byte(`{"a":1}`)}
-			if _, err := h.broker.Publish(b.Context(), notificationMessage(e)); err != nil {
+			if _, err := h.broker.StoreEvent(b.Context(), e); err != nil {
 				b.Error(err)
 			}
 		}

@@ -21,10 +21,6 @@ const settleWithin = 10 * time.Second
 // failed.
 const againAfter = 2 * time.Second
 
-// handBack gives a message to whoever runs next. Not at once: this process's own
-// last request for messages stays open for two seconds, and would get it.
-var handBack = stream.Again(3 * time.Second)
-
 // sender makes the attempts of deliveries.
 type sender struct {
 	broker        *stream.Broker
@@ -129,7 +125,7 @@ func (s *sender) settle(ctx context.Context, h *stream.Held, r *result) error {
 	defer cancel()
 	switch r.verdict.decision {
 	case giveBack:
-		return h.Settle(ctx, handBack)
+		return h.Settle(ctx, stream.GiveBack)
 	case dropped:
 		return h.Settle(ctx, stream.Ack)
 	}

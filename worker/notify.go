@@ -36,9 +36,6 @@ func (n *notify) Handle(ctx context.Context, e *event.Event) (*handler.Response,
 		Tenant:      n.tenant,
 		Body:        e.Body,
 	}
-	header, data := notification.Encode()
-	_, err := n.broker.Publish(ctx, stream.Message{
-		Subject: stream.NotifySubject(n.tenant), Header: header, Data: data, ID: notification.MsgID(),
-	})
+	_, err := n.broker.StoreEvent(ctx, notification)
 	return nil, err
 }

@@ -163,7 +163,7 @@ func (r *runner) prepare(ctx context.Context, t *task) (bool, error) {
 	}
 	e, err := r.readEvent(ctx, t)
 	switch {
-	case errors.Is(err, errUnreadable), errors.Is(err, stream.ErrNotFound):
+	case errors.Is(err, stream.ErrUnreadable), errors.Is(err, stream.ErrNotFound):
 		return false, r.settleUnreadable(ctx, t, err)
 	case err != nil:
 		return false, err
@@ -177,23 +177,17 @@ func (r *runner) prepare(ctx context.Context, t *task) (bool, error) {
 	return true, nil
 }
 
-var errUnreadable = errors.New("the stored event cannot be read")
-
 // readEvent decodes the event, which a parked message may only refer to.
 func (r *runner) readEvent(ctx context.Context, t *task) (*event.Event, error) {
-	header, data := t.held.Header, t.held.Data
-	if t.parked && first(header, headerReference) != "" {
-		stored, err := r.config.Broker.Get(ctx, stream.In(t.shard), t.seq)
+	b := r.config.Broker
+	if t.parked && first(t.held.Header, headerReference) != "" {
+		stored, err := b.Get(ctx, stream.In(t.shard), t.seq)
 		if err != nil {
 			return nil, err
 		}
-		header, data = stored.Header, stored.Data
+		return b.ReadEvent(ctx, stored)
 	}
-	e, err := event.Decode(header, data)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errUnreadable, err)
-	}
-	return e, nil
+	return b.Event(ctx, t.held)
 }
 
 // parseDue reads the place of an event in IN from the subject that it is due

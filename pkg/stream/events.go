@@ -100,6 +100,9 @@ func (b *Broker) ReadEvent(ctx context.Context, m *Stored) (*event.Event, error)
 	return e, nil
 }
 
+// InParts says that the body of the event stands beside the message.
+func (h *Held) InParts() bool { return len(h.Header[headerParts]) > 0 }
+
 // Event makes an event of a held message; see [Broker.ReadEvent].
 func (b *Broker) Event(ctx context.Context, h *Held) (*event.Event, error) {
 	return b.ReadEvent(ctx, &Stored{Stream: h.Stream, Seq: h.Seq, Subject: h.Subject, Header: h.Header, Data: h.Data, Time: h.Stored})
