@@ -1,0 +1,124 @@
+package test
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/belay-hooks/belay/pkg/stream"
+)
+
+// The guarantee, on the programs themselves: what was answered 2xx is stored
+// once, handled and delivered, whoever is killed in between.
+func TestNothingAcceptedIsLost(t *testing.T) {
+	bin := buildPrograms(t)
+	for name, test := range map[string]func(t *testing.T, bin string){
+		"each program is killed": eachIsKilled,
+		"the worker is stopped":  workerIsStopped,
+		"serve is killed":        serveIsKilled,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel() // most of their time they wait for a broker's time-outs
+			test(t, bin)
+		})
+	}
+}
+
+// cluster is the programs of production beside a broker of their own.
+type cluster struct {
+	t                             *testing.T
+	broker                        string // its URL
+	nats, ingress, worker, outbox *program
+	traffic                       *traffic
+}
+
+func startCluster(t *testing.T, bin string) *cluster {
+	t.Helper()
+	dir := t.TempDir()
+	brokerAddr, ingressAddr, outboxAddr := freeAddr(t), freeAddr(t), freeAddr(t)
+	c := &cluster{t: t, broker: "nats://" + brokerAddr, traffic: newTraffic(t, "http://"+ingressAddr)}
+
+	conf := filepath.Join(dir, "nats.conf")
+	text := fmt.Sprintf("listen: %q\njetstream {\n  store_dir: %q\n  sync_interval: always\n}\n", brokerAddr, filepath.Join(dir, "nats"))
+	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.nats = &program{t: t, name: "nats-server", path: filepath.Join(bin, "nats-server"), args: []string{"-c", conf}}
+	env := []string{
+		"BELAY_NATS_URL=" + c.broker, "BELAY_CONFIG=" + c.traffic.writeConfiguration(dir),
+		"BELAY_INGRESS_ADDR=" + ingressAddr, "BELAY_OUTBOX_ADDR=" + outboxAddr, "BELAY_API_KEYS=" + apiKey,
+		"BELAY_ALLOW_HTTP=true", "BELAY_ALLOW_NETWORKS=127.0.0.0/8", "GITHUB_WEBHOOK_SECRET=" + githubSecret,
+	}
+	role := func(name string) *program {
+		p := &program{t: t, name: name, path: filepath.Join(bin, name), ops: freeAddr(t)}
+		p.env = append([]string{"BELAY_OPS_ADDR=" + p.ops}, env...)
+		return p
+	}
+	c.ingress, c.worker, c.outbox = role("ingress"), role("worker"), role("outbox")
+
+	c.nats.start()
+	t.Cleanup(func() { c.nats.kill() })
+	migrate := exec.CommandContext(t.Context(), filepath.Join(bin, "belay"), "migrate", "--shards", "3")
+	migrate.Env = env
+	if out, err := migrate.CombinedOutput(); err != nil {
+		t.Fatalf("migrate: %v\n%s", err, out)
+	}
+	for _, p := range []*program{c.worker, c.outbox, c.ingress} {
+		p.start()
+		t.Cleanup(func() { p.kill() })
+	}
+	for _, p := range []*program{c.worker, c.outbox, c.ingress} {
+		p.waitReady()
+	}
+	c.traffic.subscribe("http://" + outboxAddr)
+	return c
+}
+
+// check holds the outcome to the guarantees.
+func (c *cluster) check(sent int, blows string) {
+	c.t.Helper()
+	broker, err := stream.Connect(stream.Config{URL: c.broker, Name: "test", Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer broker.Close()
+	c.traffic.check(broker, sent, blows)
+}
+
+func eachIsKilled(t *testing.T, bin string) {
+	const webhooks = 800
+	c := startCluster(t, bin)
+	kill := func(p *program) func() {
+		return func() {
+			p.kill()
+			p.start()
+		}
+	}
+	c.traffic.run(webhooks,
+		blow{accepted, kill(c.ingress)}, blow{handled, kill(c.worker)},
+		blow{delivered, kill(c.outbox)}, blow{accepted, kill(c.nats)})
+	c.check(webhooks, "ingress, worker, outbox and nats-server killed once each")
+	// A worker that is killed leaves what it had in hand to be handled again. So
+	// does an outbox, and without a broker it cannot note what it has delivered.
+	if handled, delivered := c.traffic.repeated(); handled > concurrency || delivered > 2*deliveries {
+		t.Errorf("handled %d and delivered %d times again; want no more than were in hand", handled, delivered)
+	}
+}
+
+// Who is told to stop finishes what it has in hand: nothing is done twice.
+func workerIsStopped(t *testing.T, bin string) {
+	const webhooks = 400
+	c := startCluster(t, bin)
+	restart := blow{handled, func() {
+		c.worker.stop()
+		c.worker.start()
+	}}
+	c.traffic.run(webhooks, restart, restart)
+	c.check(webhooks, "worker stopped twice")
+	if handled, delivered := c.traffic.repeated(); handled != 0 || delivered != 0 {
+		t.Errorf("handled %d and delivered %d times again; want none", handled, delivered)
+	}
+}
