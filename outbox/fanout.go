@@ -186,23 +186,12 @@ func (f *fanout) settleUnreadable(ctx context.Context, h *stream.Held, cause err
 
 // publishUnreadable stores a message as a dead letter, whole.
 func publishUnreadable(ctx context.Context, b *stream.Broker, h *stream.Held, subject string, cause error) error {
-	header := map[string][]string{
-		headerReason: {string(ReasonUnreadable)},
-		headerDetail: {headerSafe(cause.Error())},
-	}
-	for name, values := range h.Header {
-		// The broker's own headers would be orders to it.
-		if !isBrokerHeader(name) {
-			header[name] = values
-		}
-	}
+	header := stream.Portable(h.Header)
+	header[headerReason] = []string{string(ReasonUnreadable)}
+	header[headerDetail] = []string{headerSafe(cause.Error())}
 	_, err := b.Publish(ctx, stream.Message{
 		Subject: subject, Header: header, Data: h.Data,
 		ID: "dead/" + h.Stream + "/" + strconv.FormatUint(h.Seq, 10),
 	})
 	return err
-}
-
-func isBrokerHeader(name string) bool {
-	return len(name) >= 5 && (name[:5] == "Nats-" || name[:5] == "nats-")
 }

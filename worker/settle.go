@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/belay-hooks/belay/pkg/stream"
@@ -160,13 +159,7 @@ func (r *runner) settleUnreadable(ctx context.Context, t *task, cause error) err
 	if errors.Is(cause, stream.ErrNotFound) {
 		o.reason = reasonExpired
 	}
-	header := make(map[string][]string, len(t.held.Header)+4)
-	for name, values := range t.held.Header {
-		// The broker's own headers would be orders to it.
-		if !strings.HasPrefix(name, "Nats-") {
-			header[name] = values
-		}
-	}
+	header := stream.Portable(t.held.Header)
 	r.describeDead(header, t, o)
 	if err := r.publishDead(ctx, t, header, t.held.Data); err != nil {
 		return err
@@ -186,7 +179,7 @@ func (r *runner) describeDead(header map[string][]string, t *task, o outcome) {
 func (r *runner) publishDead(ctx context.Context, t *task, header map[string][]string, data []byte) error {
 	_, err := r.config.Broker.Publish(ctx, stream.Message{
 		Subject: stream.DeadEvent(r.chain.Name), Header: header, Data: data,
-		ID: r.chain.Name + "." + place(t),
+		ID: r.chain.Name + "." + place(t), Parts: stream.DeadEventParts(r.chain.Name),
 	})
 	return err
 }

@@ -289,6 +289,27 @@ func TestEventIsGivenUpAsADeadLetter(t *testing.T) {
 	}
 }
 
+func TestLargeEventIsGivenUpWhole(t *testing.T) {
+	b := testbroker.New(t)
+	var c calls
+	start(t, worker.Config{Broker: b}, handler.Chain{Name: "c", Steps: []handler.Step{
+		c.step(1, "a", func(*event.Event) (*handler.Response, error) { return nil, handler.Never(nil) }),
+	}})
+	e := &event.Event{ID: "e", Source: "/github/default", Receiver: "github", SourceID: "default", Type: "github.push",
+		Time: time.Now(), Body: make([]byte, 3<<20)}
+	if _, err := b.StoreEvent(t.Context(), e); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, func() bool { return len(records(t, b, "c", 0)) == 1 })
+	m, err := b.Last(t.Context(), stream.Dead, stream.DeadEvent("c"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if letter, err := b.ReadEvent(t.Context(), m); err != nil || len(letter.Body) != 3<<20 {
+		t.Errorf("dead letter: %v", err)
+	}
+}
+
 func TestLaterDoesNotCountAsAnAttempt(t *testing.T) {
 	b := testbroker.New(t)
 	var c calls

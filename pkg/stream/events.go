@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 
@@ -38,20 +39,24 @@ const (
 func (b *Broker) StoreEvent(ctx context.Context, e *event.Event) (Receipt, error) {
 	subject, parts := eventSubjects(e)
 	header, data := e.Encode()
-	m := Message{Subject: subject, Header: header, Data: data, ID: e.MsgID()}
-	if len(data) <= MaxInline {
-		return b.Publish(ctx, m)
+	return b.Publish(ctx, Message{Subject: subject, Header: header, Data: data, ID: e.MsgID(), Parts: parts})
+}
+
+// publishInParts stores m with its data as parts.
+func (b *Broker) publishInParts(ctx context.Context, m Message) (Receipt, error) {
+	batch := make([]Message, 0, len(m.Data)/partSize+2)
+	for part := range slices.Chunk(m.Data, partSize) {
+		batch = append(batch, Message{Subject: m.Parts, Data: part})
 	}
-	batch := make([]Message, 0, len(data)/partSize+2)
-	for part := range slices.Chunk(data, partSize) {
-		batch = append(batch, Message{Subject: parts, Data: part})
+	m.Header, m.Data = maps.Clone(m.Header), nil
+	if m.Header == nil {
+		m.Header = make(map[string][]string, 1)
 	}
-	header[headerParts] = []string{strconv.Itoa(len(batch))}
-	m.Data = nil
+	m.Header[headerParts] = []string{strconv.Itoa(len(batch))}
 	ack, err := b.publishBatch(ctx, append(batch, m))
 	var api *jetstream.APIError
 	if errors.As(err, &api) && api.ErrorCode == codeBatchDuplicate {
-		// Only the event has an id, so it is what is stored already.
+		// Only m has an id, so it is what is stored already.
 		return Receipt{Duplicate: true}, b.flushed()
 	}
 	if err != nil {

@@ -18,6 +18,9 @@ type Message struct {
 	Subject string
 	Header  map[string][]string
 	Data    []byte
+	// Parts is the subject, in the same stream, for the parts of Data above
+	// [MaxInline]. Empty: all of Data goes into one message.
+	Parts string
 	// ID makes the broker store the message once within its window, however
 	// often it is published; empty for no deduplication.
 	ID string
@@ -65,6 +68,9 @@ const (
 
 // Publish stores one message and returns once the broker has confirmed it.
 func (b *Broker) Publish(ctx context.Context, m Message) (Receipt, error) {
+	if m.Parts != "" && len(m.Data) > MaxInline {
+		return b.publishInParts(ctx, m)
+	}
 	ack, err := b.js.PublishMsg(ctx, m.msg(), jetstream.WithRetryAttempts(0))
 	if err != nil {
 		return Receipt{}, fmt.Errorf("publish to %s: %w", m.Subject, brokerError(err))

@@ -3,6 +3,7 @@ package stream
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -16,6 +17,19 @@ type Stored struct {
 	Data    []byte
 	Seq     uint64
 	Time    time.Time
+}
+
+// Portable is the headers of a stored message without those that belong to its
+// place: the broker's own, which would be orders to it if they were published
+// again, and the one that says that parts stand before it.
+func Portable(header map[string][]string) map[string][]string {
+	portable := make(map[string][]string, len(header))
+	for name, values := range header {
+		if name != headerParts && !strings.HasPrefix(name, "Nats-") {
+			portable[name] = values
+		}
+	}
+	return portable
 }
 
 func fromRaw(stream string, m *jetstream.RawStreamMsg) *Stored {

@@ -55,6 +55,7 @@ func Out(shard int) string { return "OUT_" + strconv.Itoa(shard) }
 //	belay.in.<partition>.<receiver>.<source>.<name…>
 //	belay.part.<partition>.<receiver>        parts of large bodies, and those
 //	belay.part.notify.<tenant>               of notifications
+//	belay.part.dead.<chain>                  and of dead letters
 //	belay.done.<chain>.<shard>
 //	belay.retry.{wait,due}.<chain>.<shard>.<seq>
 //	belay.notify.<tenant>
@@ -107,7 +108,8 @@ func (t Topology) streams() []jetstream.StreamConfig {
 	notify.Discard = jetstream.DiscardNew
 	notify.AllowAtomicPublish = true
 	notify.Duplicates = t.Window
-	dead := t.limits(Dead, t.DeadRetention, "belay.dead.>")
+	dead := t.limits(Dead, t.DeadRetention, "belay.dead.>", "belay.part.dead.>")
+	dead.AllowAtomicPublish = true
 	dead.Duplicates = t.Window
 	return append(all,
 		t.limits(Done, t.Retention, "belay.done.>"),
@@ -264,6 +266,9 @@ func AttemptSubject(subscription string) string { return "belay.attempt." + subs
 
 // DeadEvent is where the events are kept that a chain has given up.
 func DeadEvent(chain string) string { return "belay.dead.in." + chain }
+
+// DeadEventParts is where the parts of their large bodies are.
+func DeadEventParts(chain string) string { return "belay.part.dead." + chain }
 
 // DeadDelivery is where the deliveries of a subscription are kept that were
 // given up.
