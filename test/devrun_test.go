@@ -227,6 +227,11 @@ func TestServeKeepsItsData(t *testing.T) {
 	}
 	first.wait(`"msg":"event handled".*"outcome":"done"`)
 
+	// No second process may work on the data: it would destroy it.
+	if _, stderr, code := run(t, env, "serve"); code != 1 || !strings.Contains(stderr, "is another belay serve using it?") {
+		t.Errorf("a second process on the same data ended with %d: %s", code, stderr)
+	}
+
 	// A new version of the configuration is taken on; a bad one is not.
 	write("sources: 7\n" + chain)
 	first.wait(`configuration kept as it was.*belay.yaml:1: sources`)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -139,23 +140,16 @@ func (n *node) configure() error {
 
 // startBroker starts the embedded broker on the data directory and sets it up.
 func (n *node) startBroker(ctx context.Context) (stop func(), err error) {
-	dir, remove := n.cmd.DataDir, func() {}
-	if n.cmd.Dev && !n.cmd.dataGiven {
-		if dir, err = os.MkdirTemp("", "belay-dev-"); err != nil {
-			return nil, fmt.Errorf("make a temporary data directory: %w", err)
-		}
-		remove = func() {
-			if err := os.RemoveAll(dir); err != nil {
-				n.Log.Warn("temporary data left behind", "error", err)
-			}
-		}
+	dir, leave, err := n.openData()
+	if err != nil {
+		return nil, err
 	}
 	// What is answered 2xx is on the disk: by a flush that the writes of a moment
 	// share or, where there is no such call, one for each. --dev promises nothing.
 	durable := !n.cmd.Dev
 	server, err := localnats.Start(ctx, localnats.Config{Dir: dir, SyncAlways: durable && !localnats.CanFlush, Logger: n.Log})
 	if err != nil {
-		remove()
+		leave()
 		return nil, err
 	}
 	conf := stream.Config{Name: "serve", InProcess: server, Logger: n.Log}
@@ -167,7 +161,7 @@ func (n *node) startBroker(ctx context.Context) (stop func(), err error) {
 			n.broker.Close()
 		}
 		server.Stop()
-		remove()
+		leave()
 	}
 	if n.broker, err = stream.Connect(conf); err == nil {
 		err = n.broker.Migrate(ctx, stream.Topology{})
@@ -178,6 +172,31 @@ func (n *node) startBroker(ctx context.Context) (stop func(), err error) {
 	}
 	n.Ops.AddReady("broker", n.broker.Ready)
 	return stop, nil
+}
+
+// openData locks the data directory: the given one, or with --dev a temporary
+// one that leave removes.
+func (n *node) openData() (dir string, leave func(), err error) {
+	dir = n.cmd.DataDir
+	temporary := n.cmd.Dev && !n.cmd.dataGiven
+	if temporary {
+		if dir, err = os.MkdirTemp("", "belay-dev-"); err != nil {
+			return "", nil, fmt.Errorf("make a temporary data directory: %w", err)
+		}
+	}
+	locked, err := lock(dir)
+	if err != nil {
+		return "", nil, err
+	}
+	return dir, func() {
+		err := locked.Close()
+		if temporary {
+			err = errors.Join(err, os.RemoveAll(dir))
+		}
+		if err != nil {
+			n.Log.Warn("data directory not left as it should be", "error", err)
+		}
+	}, nil
 }
 
 // addRoles adds what is run, in the order in which it is needed: what an event
