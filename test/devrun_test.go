@@ -237,9 +237,14 @@ func TestServeKeepsItsData(t *testing.T) {
 	first.wait(`configuration kept as it was.*belay.yaml:1: sources`)
 	write("sources:\n" + source + "- {receiver: stripe, secrets: [env:GITHUB_SECRET]}\n" + chain)
 	first.wait(`configuration loaded`)
+
+	// A secret that is not there is told, and keeps nothing else from running.
+	write("sources:\n" + source + "- {receiver: stripe, secrets: [env:NOT_SET]}\n" + chain)
+	first.wait(`configuration loaded`)
 	first.stop()
 
 	second := start(t, env, "serve")
+	second.wait(`refused for want of a secret.*belay.yaml:3: sources\[1\].secrets\[0\]: the environment variable NOT_SET is not set`)
 	if out := send(second, "github", "push", "--id", "one"); !strings.Contains(out, "duplicate") {
 		t.Errorf("after the restart it is new: %s", out)
 	}

@@ -134,8 +134,13 @@ func (n *node) configure() error {
 	if err := sources.Canonical(n.file); err != nil {
 		return err
 	}
-	n.sources, err = sources.Build(n.file)
-	return err
+	if n.sources, err = sources.Build(n.file); err != nil {
+		return err
+	}
+	if n.cmd.runs("ingress") {
+		program.WarnOfSecrets(n.file, n.Log)
+	}
+	return nil
 }
 
 // startBroker starts the embedded broker on the data directory and sets it up.

@@ -30,6 +30,7 @@ func add(p *program.Program, env environment) error {
 	if err != nil {
 		return err
 	}
+	program.WarnOfSecrets(file, p.Log)
 	server, err := ingress.New(ingress.Config{Addr: env.IngressAddr, Prefix: env.Prefix}, all, p.Broker, p.Log, p.Ops.Registry())
 	if err != nil {
 		return err

@@ -131,6 +131,14 @@ func (p *Program) File() (*config.File, error) {
 	return f, sources.Canonical(f)
 }
 
+// WarnOfSecrets logs which secrets of the file are not there. It is no reason not
+// to start: a file may come later, and the other sources can be served.
+func WarnOfSecrets(f *config.File, log *slog.Logger) {
+	if err := f.CheckSecrets(); err != nil {
+		log.Warn("webhooks are refused for want of a secret", "error", err)
+	}
+}
+
 // Watch is a component that hands each new version of the configuration to
 // apply.
 func (p *Program) Watch(f *config.File, apply func(context.Context, *config.File) error) service.Component {
