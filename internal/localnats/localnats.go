@@ -26,6 +26,8 @@ type Config struct {
 	// chooses one. No host: in-process connections only.
 	Host string
 	Port int
+	// MaxStore bounds what is stored, in bytes; 0: by the disk.
+	MaxStore int64
 	// Logger is told of the server's warnings and errors. Required.
 	Logger *slog.Logger
 }
@@ -43,15 +45,16 @@ const startTimeout = 2 * time.Minute
 // Start starts a server and returns once it can be used.
 func Start(ctx context.Context, c Config) (*Server, error) {
 	opts := &server.Options{
-		ServerName: "belay",
-		DontListen: c.Host == "",
-		Host:       c.Host,
-		Port:       c.Port,
-		JetStream:  true,
-		StoreDir:   c.Dir,
-		SyncAlways: c.SyncAlways,
-		NoSigs:     true, // signals are the program's
-		NoLog:      true, // what it logs goes through SetLoggerV2 below
+		ServerName:        "belay",
+		DontListen:        c.Host == "",
+		Host:              c.Host,
+		Port:              c.Port,
+		JetStream:         true,
+		StoreDir:          c.Dir,
+		SyncAlways:        c.SyncAlways,
+		JetStreamMaxStore: c.MaxStore,
+		NoSigs:            true, // signals are the program's
+		NoLog:             true, // what it logs goes through SetLoggerV2 below
 	}
 	s, err := server.NewServer(opts)
 	if err != nil {

@@ -16,14 +16,21 @@ type Server struct {
 	t   testing.TB
 	dir string
 	*localnats.Server
-	port int
+	port     int
+	maxStore int64
 }
 
 // Start starts a broker that ends with the test. It listens on a port of its
 // own, which stays the same over [Server.Restart].
 func Start(t testing.TB) *Server {
 	t.Helper()
-	s := &Server{t: t, dir: t.TempDir(), port: -1}
+	return StartSmall(t, 0)
+}
+
+// StartSmall is [Start] with a store that is full after so many bytes.
+func StartSmall(t testing.TB, maxStore int64) *Server {
+	t.Helper()
+	s := &Server{t: t, dir: t.TempDir(), port: -1, maxStore: maxStore}
 	s.start()
 	t.Cleanup(func() { s.Stop() })
 	return s
@@ -32,7 +39,7 @@ func Start(t testing.TB) *Server {
 func (s *Server) start() {
 	s.t.Helper()
 	server, err := localnats.Start(s.t.Context(), localnats.Config{
-		Dir: s.dir, Host: "127.0.0.1", Port: s.port, Logger: Logger(s.t),
+		Dir: s.dir, Host: "127.0.0.1", Port: s.port, MaxStore: s.maxStore, Logger: Logger(s.t),
 	})
 	if err != nil {
 		s.t.Fatal(err)

@@ -1,6 +1,9 @@
 package stream
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // Pending is the number of messages that a consumer has not been handed, or has
 // been handed more than once and not settled; for tests.
@@ -20,4 +23,24 @@ func (b *Broker) Filters(ctx context.Context, stream, consumer string) []string 
 		return []string{err.Error()}
 	}
 	return filtersOf(c.CachedInfo().Config)
+}
+
+// SweepOnce does what the sweeper does at a time; for tests.
+func (b *Broker) SweepOnce(ctx context.Context, who string) error {
+	var never time.Time
+	return b.sweepOnce(ctx, who, &never)
+}
+
+// WakeOverdue looks for messages that are this late; for tests.
+func (b *Broker) WakeOverdue(ctx context.Context, stream, filter string, late time.Duration) error {
+	return b.wakeOverdue(ctx, stream, filter, late)
+}
+
+// State is the numbers of the first and the last message of a stream; for tests.
+func (b *Broker) State(ctx context.Context, stream string) (first, last uint64) {
+	s, err := b.js.Stream(ctx, stream)
+	if err != nil {
+		return 0, 0
+	}
+	return s.CachedInfo().State.FirstSeq, s.CachedInfo().State.LastSeq
 }

@@ -81,6 +81,12 @@ func (b *Broker) Publish(ctx context.Context, m Message) (Receipt, error) {
 	return Receipt{Stream: ack.Stream, Seq: ack.Sequence, Duplicate: ack.Duplicate}, nil
 }
 
+// The headers of a parked message: when it is due, and where it goes then.
+const (
+	headerSchedule = "Nats-Schedule"
+	headerTarget   = "Nats-Schedule-Target"
+)
+
 // Schedule parks m under the subject wait, in the same stream, until at: then
 // the broker stores it under its own subject. Scheduling again under the same
 // wait subject replaces what is parked there
@@ -88,8 +94,8 @@ func (b *Broker) Publish(ctx context.Context, m Message) (Receipt, error) {
 func (b *Broker) Schedule(ctx context.Context, m Message, wait string, at time.Time) error {
 	msg := m.msg()
 	msg.Subject = wait
-	msg.Header.Set("Nats-Schedule", "@at "+at.UTC().Format(time.RFC3339Nano))
-	msg.Header.Set("Nats-Schedule-Target", m.Subject)
+	msg.Header.Set(headerSchedule, "@at "+at.UTC().Format(time.RFC3339Nano))
+	msg.Header.Set(headerTarget, m.Subject)
 	if _, err := b.js.PublishMsg(ctx, msg, jetstream.WithRetryAttempts(0)); err != nil {
 		return fmt.Errorf("schedule %s: %w", m.Subject, brokerError(err))
 	}

@@ -75,6 +75,10 @@ type Topology struct {
 	// Retention is how long handled events, records and attempts are kept.
 	// 0: 7 days.
 	Retention time.Duration
+	// MaxBytes bounds what is kept of what came in, over all shards. A full store
+	// refuses more; see [Broker.Sweep] for what makes room. 0: no bound but the
+	// disk's.
+	MaxBytes int64
 	// DeadRetention is how long dead letters are kept. 0: 30 days.
 	DeadRetention time.Duration
 }
@@ -99,6 +103,10 @@ func (t Topology) streams() []jetstream.StreamConfig {
 	for shard := range t.Shards {
 		in := t.limits(In(shard), t.Retention, t.inSubjects(shard)...)
 		in.Discard = jetstream.DiscardNew // a full store refuses; it never drops
+		in.MaxBytes = t.MaxBytes / int64(t.Shards)
+		if in.MaxBytes == 0 {
+			in.MaxBytes = -1
+		}
 		in.Duplicates = t.Window
 		in.AllowAtomicPublish = true
 		in.Metadata = map[string]string{shardsKey: strconv.Itoa(t.Shards)}

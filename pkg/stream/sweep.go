@@ -1,0 +1,221 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// The sweeper's times and borders.
+const (
+	// sweepEvery is how often the sizes of the IN streams are looked at.
+	sweepEvery = 10 * time.Second
+	// overdueEvery is how often parked messages are looked through.
+	overdueEvery = time.Hour
+	// overdueAfter is how late a parked message must be to be taken for stuck.
+	overdueAfter = time.Minute
+	// purgeAbove is the share of an IN stream's size limit above which handled
+	// history is purged.
+	purgeAbove = 0.7
+	// leaseFor is how long one process sweeps without saying so again.
+	leaseFor = 3 * sweepEvery
+	// leaseKey is where the lease is kept, in the bucket STATE.
+	leaseKey = "sweeper"
+)
+
+// Sweep keeps the streams in order until ctx ends. However many processes call
+// it, one at a time does the work:
+//
+//   - Above 70 % of its size limit an IN stream loses the history that every
+//     chain has finished, so that only a real backlog fills it.
+//   - A parked message that the broker has failed to bring back, because its
+//     store was full when it was due, is parked again.
+func (b *Broker) Sweep(ctx context.Context, who string) {
+	ticker := time.NewTicker(sweepEvery)
+	defer ticker.Stop()
+	var looked time.Time
+	for {
+		if err := b.sweepOnce(ctx, who, &looked); err != nil && ctx.Err() == nil {
+			b.log.Debug("sweep not finished, trying again", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+func (b *Broker) sweepOnce(ctx context.Context, who string, looked *time.Time) error {
+	leads, err := b.lease(ctx, who)
+	if err != nil || !leads {
+		return err
+	}
+	for shard := range b.Shards() {
+		if err := b.purgeHandled(ctx, In(shard)); err != nil {
+			return err
+		}
+	}
+	if time.Since(*looked) < overdueEvery {
+		return nil
+	}
+	if err := b.wakeOverdue(ctx, Retry, "belay.retry.wait.>", overdueAfter); err != nil {
+		return err
+	}
+	for shard := range b.Shards() {
+		if err := b.wakeOverdue(ctx, Out(shard), OutWait(shard, "*", "*"), overdueAfter); err != nil {
+			return err
+		}
+	}
+	*looked = time.Now()
+	return nil
+}
+
+// lease reports whether this process is the one that sweeps.
+func (b *Broker) lease(ctx context.Context, who string) (bool, error) {
+	state := b.Bucket(State)
+	e, err := state.Get(ctx, leaseKey)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		_, err = state.Create(ctx, leaseKey, []byte(who))
+	case err != nil:
+		return false, err
+	case string(e.Value) != who && time.Since(e.Created) < leaseFor:
+		return false, nil
+	default:
+		_, err = state.Update(ctx, leaseKey, []byte(who), e.Revision)
+	}
+	if errors.Is(err, ErrConflict) {
+		return false, nil // somebody else was faster
+	}
+	return err == nil, err
+}
+
+// purgeHandled removes from a nearly full stream what nobody needs any more:
+// below every consumer's ack floor and every parked event, and older than the
+// window, since the broker forgets the ids of purged messages when it restarts.
+func (b *Broker) purgeHandled(ctx context.Context, name string) error {
+	s, err := b.stream(ctx, name)
+	if err != nil {
+		return err
+	}
+	info, err := s.Info(ctx)
+	if err != nil {
+		return fmt.Errorf("look up the stream %s: %w", name, brokerError(err))
+	}
+	limit := info.Config.MaxBytes
+	if limit <= 0 || float64(info.State.Bytes) < purgeAbove*float64(limit) {
+		return nil
+	}
+	keep := info.State.LastSeq + 1
+	consumers := 0
+	list := s.ListConsumers(ctx)
+	for c := range list.Info() {
+		consumers++
+		keep = min(keep, c.AckFloor.Stream+1)
+	}
+	if err := list.Err(); err != nil {
+		return fmt.Errorf("list the consumers of %s: %w", name, brokerError(err))
+	}
+	if consumers == 0 {
+		return nil // nobody has handled anything
+	}
+	if keep, err = b.parkedBelow(ctx, name, keep); err != nil {
+		return err
+	}
+	if keep, err = olderThan(ctx, s, info.State, keep, time.Now().Add(-info.Config.Duplicates)); err != nil {
+		return err
+	}
+	if keep <= info.State.FirstSeq {
+		return nil
+	}
+	if err := s.Purge(ctx, jetstream.WithPurgeSequence(keep)); err != nil {
+		return fmt.Errorf("purge %s: %w", name, brokerError(err))
+	}
+	b.log.Info("handled events purged, their stream was nearly full", "stream", name, "up_to", keep-1)
+	return nil
+}
+
+// parkedBelow lowers keep to the oldest event of an IN stream that is parked.
+func (b *Broker) parkedBelow(ctx context.Context, in string, keep uint64) (uint64, error) {
+	shard, err := ShardOf(in)
+	if err != nil {
+		return 0, err
+	}
+	s, err := b.stream(ctx, Retry)
+	if err != nil {
+		return 0, err
+	}
+	info, err := s.Info(ctx, jetstream.WithSubjectFilter(fmt.Sprintf("belay.retry.*.*.%d.*", shard)))
+	if err != nil {
+		return 0, fmt.Errorf("look up the stream %s: %w", Retry, brokerError(err))
+	}
+	for subject := range info.State.Subjects {
+		seq, err := strconv.ParseUint(subject[strings.LastIndexByte(subject, '.')+1:], 10, 64)
+		if err == nil {
+			// The parts of a large body stand right before their event.
+			keep = min(keep, seq-min(seq, maxBatch))
+		}
+	}
+	return keep, nil
+}
+
+// olderThan lowers keep to the first message that was stored at border or later.
+func olderThan(ctx context.Context, s jetstream.Stream, state jetstream.StreamState, keep uint64, border time.Time) (uint64, error) {
+	low, high := state.FirstSeq, keep
+	for low < high {
+		middle := low + (high-low)/2
+		m, err := s.GetMsg(ctx, middle, jetstream.WithGetMsgSubject(">"))
+		switch err = brokerError(err); {
+		case errors.Is(err, ErrNotFound):
+			high = middle
+		case err != nil:
+			return 0, err
+		case m.Time.Before(border):
+			low = m.Sequence + 1
+		default:
+			high = middle
+		}
+	}
+	return min(low, keep), nil
+}
+
+// wakeOverdue parks again, for now, what should have come back long ago.
+func (b *Broker) wakeOverdue(ctx context.Context, name, filter string, late time.Duration) error {
+	s, err := b.stream(ctx, name)
+	if err != nil {
+		return err
+	}
+	for seq := uint64(1); ; seq++ {
+		m, err := s.GetMsg(ctx, seq, jetstream.WithGetMsgSubject(filter))
+		switch err = brokerError(err); {
+		case errors.Is(err, ErrNotFound):
+			return nil
+		case err != nil:
+			return fmt.Errorf("look through %s: %w", name, err)
+		}
+		seq = m.Sequence
+		due, err := time.Parse(time.RFC3339Nano, strings.TrimPrefix(m.Header.Get(headerSchedule), "@at "))
+		if err != nil || time.Since(due) < late {
+			continue
+		}
+		msg := &nats.Msg{Subject: m.Subject, Header: Portable(m.Header), Data: m.Data}
+		for _, name := range []string{headerSchedule, headerTarget} {
+			msg.Header.Set(name, m.Header.Get(name))
+		}
+		// It may have come back meanwhile: then this is refused.
+		_, err = b.js.PublishMsg(ctx, msg, jetstream.WithExpectLastSequencePerSubject(m.Sequence))
+		switch err = brokerError(err); {
+		case err == nil:
+			b.log.Warn("a parked message was overdue and is brought back", "stream", name, "subject", m.Subject, "due", due)
+		case !errors.Is(err, ErrConflict):
+			return fmt.Errorf("bring back %s: %w", m.Subject, err)
+		}
+	}
+}
