@@ -8,9 +8,6 @@ FUZZTIME ?= 30s
 BENCH    ?= .
 LINT      = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-# The race detector needs cgo, and everything else is built without.
-export CGO_ENABLED = 0
-
 .DEFAULT_GOAL := test
 .PHONY: run test lint bench fuzz build
 
@@ -21,7 +18,7 @@ test:
 	@unformatted="$$(gofmt -l .)"; if [ -n "$$unformatted" ]; then \
 		echo "not formatted, run gofmt -w on:"; echo "$$unformatted"; exit 1; fi
 	$(GO) vet ./...
-	CGO_ENABLED=1 $(GO) test -race -shuffle=on ./...
+	$(GO) test -race -shuffle=on ./...
 
 lint:
 	$(GO) run $(LINT) run ./...
@@ -39,4 +36,4 @@ fuzz:
 	done
 
 build:
-	$(GO) build -trimpath -o bin/ ./cmd/...
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/...
