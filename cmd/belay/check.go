@@ -10,7 +10,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"github.com/belay-hooks/belay/cmd/internal/sources"
+	"github.com/belay-hooks/belay/internal/sources"
 	"github.com/belay-hooks/belay/pkg/config"
 	"github.com/belay-hooks/belay/pkg/receiver"
 )

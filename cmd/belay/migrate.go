@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/belay-hooks/belay/cmd/internal/program"
+	"github.com/belay-hooks/belay/internal/program"
 	"github.com/belay-hooks/belay/pkg/config"
 	"github.com/belay-hooks/belay/pkg/service"
 	"github.com/belay-hooks/belay/pkg/stream"

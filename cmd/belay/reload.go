@@ -4,7 +4,7 @@ import (
 	"context"
 	"log/slog"
 
-	"github.com/belay-hooks/belay/cmd/internal/sources"
+	"github.com/belay-hooks/belay/internal/sources"
 	"github.com/belay-hooks/belay/pkg/config"
 	"github.com/belay-hooks/belay/worker"
 )

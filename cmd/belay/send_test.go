@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/belay-hooks/belay/cmd/internal/sources"
+	"github.com/belay-hooks/belay/internal/sources"
 	"github.com/belay-hooks/belay/pkg/config"
 	"github.com/belay-hooks/belay/pkg/receiver"
 )

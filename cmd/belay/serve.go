@@ -10,10 +10,10 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"github.com/belay-hooks/belay/cmd/internal/program"
-	"github.com/belay-hooks/belay/cmd/internal/sources"
 	"github.com/belay-hooks/belay/ingress"
 	"github.com/belay-hooks/belay/internal/localnats"
+	"github.com/belay-hooks/belay/internal/program"
+	"github.com/belay-hooks/belay/internal/sources"
 	"github.com/belay-hooks/belay/outbox"
 	"github.com/belay-hooks/belay/pkg/config"
 	"github.com/belay-hooks/belay/pkg/receiver"
@@ -143,6 +143,10 @@ func (n *node) configure() error {
 	return nil
 }
 
+// diskReserve is what is kept free for the handling and the delivery of what was
+// accepted: below it webhooks are refused with 503.
+const diskReserve = 256 << 20
+
 // startBroker starts the embedded broker on the data directory and sets it up.
 func (n *node) startBroker(ctx context.Context) (stop func(), err error) {
 	dir, leave, err := n.openData()
@@ -157,7 +161,8 @@ func (n *node) startBroker(ctx context.Context) (stop func(), err error) {
 		leave()
 		return nil, err
 	}
-	conf := stream.Config{Name: "serve", InProcess: server, Logger: n.Log}
+	room := localnats.Room{Dir: dir, Reserve: diskReserve}
+	conf := stream.Config{Name: "serve", InProcess: server, Room: room.Check, Logger: n.Log}
 	if durable && localnats.CanFlush {
 		conf.Flush = server.Flush
 	}
@@ -168,6 +173,14 @@ func (n *node) startBroker(ctx context.Context) (stop func(), err error) {
 		server.Stop()
 		leave()
 	}
+	if conf.Flush != nil {
+		// A directory that cannot be flushed is told now, not with the first webhook.
+		if err = conf.Flush(); err != nil {
+			stop()
+			return nil, fmt.Errorf("the data directory %s cannot be flushed, so nothing could be promised: %w", dir, err)
+		}
+	}
+	n.Log.Info("data directory", "path", dir, "filesystem", localnats.FileSystem(dir), "durable", durable)
 	if n.broker, err = stream.Connect(conf); err == nil {
 		err = n.broker.Migrate(ctx, stream.Topology{})
 	}
@@ -221,6 +234,10 @@ func (n *node) addRoles(ctx context.Context) (err error) {
 		if n.worker, err = newWorker(ctx, n); err != nil {
 			return err
 		}
+		n.Add("sweeper", service.Func(func(ctx context.Context) error {
+			n.broker.Sweep(ctx)
+			return nil
+		}))
 		n.Add("worker", n.worker)
 	}
 	if n.cmd.runs("ingress") {

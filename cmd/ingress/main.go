@@ -5,9 +5,9 @@ package main
 import (
 	"context"
 
-	"github.com/belay-hooks/belay/cmd/internal/program"
-	"github.com/belay-hooks/belay/cmd/internal/sources"
 	"github.com/belay-hooks/belay/ingress"
+	"github.com/belay-hooks/belay/internal/program"
+	"github.com/belay-hooks/belay/internal/sources"
 	"github.com/belay-hooks/belay/pkg/config"
 )
 

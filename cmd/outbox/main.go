@@ -3,7 +3,7 @@
 package main
 
 import (
-	"github.com/belay-hooks/belay/cmd/internal/program"
+	"github.com/belay-hooks/belay/internal/program"
 	"github.com/belay-hooks/belay/outbox"
 	"github.com/belay-hooks/belay/pkg/config"
 )

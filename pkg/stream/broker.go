@@ -40,6 +40,9 @@ type Config struct {
 	// system: every durable write then waits for one Flush, shared with the
 	// writes beside it. nil: the broker's word is enough.
 	Flush func() error
+	// Room tells why no more events should be taken: the disk of an embedded
+	// broker is nearly full. What was taken goes on. nil: there is always room.
+	Room func() error
 	// Logger is told of lost and restored connections. Required.
 	Logger *slog.Logger
 }
@@ -52,6 +55,7 @@ type Broker struct {
 	log    *slog.Logger
 	shards int
 
+	room    func() error
 	flush   *groups[struct{}] // nil: a confirmation is enough
 	streams sync.Map          // handles by name, looked up once
 	buckets sync.Map
@@ -114,7 +118,7 @@ func Connect(c Config) (*Broker, error) {
 		nc.Close()
 		return nil, fmt.Errorf("set up JetStream: %w", err)
 	}
-	b := &Broker{nc: nc, js: js, log: c.Logger}
+	b := &Broker{nc: nc, js: js, log: c.Logger, room: c.Room}
 	if c.Flush != nil {
 		b.flush = newFlush(c.Flush)
 	}

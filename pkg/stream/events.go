@@ -37,6 +37,11 @@ const (
 // so that either all of it is stored or nothing, and what is stored of it goes
 // together when it is too old.
 func (b *Broker) StoreEvent(ctx context.Context, e *event.Event) (Receipt, error) {
+	if b.room != nil {
+		if err := b.room(); err != nil {
+			return Receipt{}, fmt.Errorf("%w: %w", ErrFull, err)
+		}
+	}
 	subject, parts := eventSubjects(e)
 	header, data := e.Encode()
 	return b.Publish(ctx, Message{Subject: subject, Header: header, Data: data, ID: e.MsgID(), Parts: parts})

@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
 )
 
 // The sweeper's times and borders.
@@ -36,7 +37,8 @@ const (
 //     chain has finished, so that only a real backlog fills it.
 //   - A parked message that the broker has failed to bring back, because its
 //     store was full when it was due, is parked again.
-func (b *Broker) Sweep(ctx context.Context, who string) {
+func (b *Broker) Sweep(ctx context.Context) {
+	who := nuid.Next()
 	ticker := time.NewTicker(sweepEvery)
 	defer ticker.Stop()
 	var looked time.Time

@@ -19,3 +19,12 @@ func flush(dir *os.File) error {
 		}
 	}
 }
+
+// freeBytes is what is left for this process on a directory's file system.
+func freeBytes(dir string) (uint64, error) {
+	var s unix.Statfs_t
+	if err := unix.Statfs(dir, &s); err != nil {
+		return 0, os.NewSyscallError("statfs", err)
+	}
+	return s.Bavail * uint64(s.Bsize), nil
+}

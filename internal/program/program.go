@@ -5,11 +5,12 @@ package program
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"os"
 	"sync/atomic"
 
-	"github.com/belay-hooks/belay/cmd/internal/sources"
+	"github.com/belay-hooks/belay/internal/sources"
 	"github.com/belay-hooks/belay/pkg/config"
 	"github.com/belay-hooks/belay/pkg/service"
 	"github.com/belay-hooks/belay/pkg/stream"
@@ -129,6 +130,15 @@ func (p *Program) File() (*config.File, error) {
 		return nil, err
 	}
 	return f, sources.Canonical(f)
+}
+
+// FileIfAny is [Program.File] where the file may be missing; then it is nil.
+func (p *Program) FileIfAny() (*config.File, error) {
+	f, err := p.File()
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return f, err
 }
 
 // WarnOfSecrets logs which secrets of the file are not there. It is no reason not

@@ -79,10 +79,14 @@ func sourceConfig(s *config.Source) receiver.SourceConfig {
 	for i, secret := range s.Secrets {
 		secrets[i] = secret
 	}
-	return receiver.SourceConfig{
+	c := receiver.SourceConfig{
 		Receiver: s.Receiver, ID: s.ID, Secrets: secrets, Tolerance: s.Tolerance.Std(),
-		Params: s.Params, Key: s.Key, MaxBody: s.MaxBody,
+		Params: s.Params, Key: s.Key, MaxBody: s.MaxBody, MaxHeader: s.MaxHeader, RequireHTTPS: s.RequireHTTPS,
 	}
+	if s.RateLimit != nil {
+		c.Rate = receiver.Rate{PerSecond: s.RateLimit.PerSecond, Burst: s.RateLimit.Burst}
+	}
+	return c
 }
 
 // under gives a receiver's error the path that it has in the file.

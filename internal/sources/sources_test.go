@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/belay-hooks/belay/cmd/internal/sources"
+	"github.com/belay-hooks/belay/internal/sources"
 	"github.com/belay-hooks/belay/pkg/config"
 )
 

@@ -1,0 +1,87 @@
+package worker
+
+import (
+	"context"
+
+	"github.com/belay-hooks/belay/internal/program"
+	"github.com/belay-hooks/belay/pkg/config"
+	"github.com/belay-hooks/belay/pkg/handler"
+	"github.com/belay-hooks/belay/pkg/service"
+)
+
+// Main is the whole main function of a worker with handlers in Go: it runs the
+// given chains, and those of the configuration file if there is one, over the
+// events that are stored on a NATS server, until the process is told to stop. It
+// is configured by the environment, as the program cmd/worker is, which is a
+// Main without chains of its own.
+func Main(chains ...handler.Chain) {
+	var env program.Env
+	program.Main("worker", &env, &env, func(p *program.Program) error {
+		load := p.File
+		if len(chains) > 0 {
+			load = p.FileIfAny
+		}
+		file, err := load()
+		if err != nil {
+			return err
+		}
+		m := &mainProgram{Program: p, chains: chains}
+		// What is wrong with the chains is told now, and not once the broker is there.
+		if _, err := m.all(file); err != nil {
+			return err
+		}
+		p.Add("worker", p.WhenOpen(service.Func(func(ctx context.Context) error { return m.run(ctx, file) })))
+		return nil
+	})
+}
+
+// mainProgram is a worker that follows its configuration file.
+type mainProgram struct {
+	*program.Program
+	chains []handler.Chain // those in Go
+}
+
+// all are the chains in Go and those of the file, which may be nil.
+func (m *mainProgram) all(file *config.File) ([]handler.Chain, error) {
+	if file == nil {
+		return m.chains, Validate(m.chains)
+	}
+	chains, err := Chains(file, m.Broker, m.Log)
+	if err != nil {
+		return nil, file.Locate(err)
+	}
+	chains = append(chains, m.chains...)
+	return chains, Validate(chains)
+}
+
+func (m *mainProgram) run(ctx context.Context, file *config.File) error {
+	chains, err := m.all(file)
+	if err != nil {
+		return err
+	}
+	c := Config{Broker: m.Broker, Logger: m.Log, Metrics: m.Ops.Registry()}
+	if file != nil {
+		c.Generation = file.Generation
+	}
+	w, err := New(ctx, c, chains...)
+	if err != nil {
+		return err
+	}
+	var group service.Group
+	group.Add("chains", w)
+	group.Add("sweeper", service.Func(func(ctx context.Context) error {
+		m.Broker.Sweep(ctx)
+		return nil
+	}))
+	if file == nil {
+		return group.Run(ctx)
+	}
+	group.Add("configuration", m.Watch(file, func(ctx context.Context, next *config.File) error {
+		chains, err := m.all(next)
+		if err != nil {
+			return err
+		}
+		return w.Reload(ctx, next.Generation, chains...)
+	}))
+	return group.Run(ctx)
+}
