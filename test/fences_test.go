@@ -136,8 +136,10 @@ type ban struct {
 
 var bans = []ban{
 	{
-		calls:  []string{"os.Getenv", "os.LookupEnv", "os.Environ", "os.Args", "os.Exit", "signal.Notify", "signal.NotifyContext"},
-		where:  func(path string) bool { return !isTest(path) && !within(path, []string{"cmd", "pkg/service", "internal/program"}) },
+		calls: []string{"os.Getenv", "os.LookupEnv", "os.Environ", "os.Args", "os.Exit", "signal.Notify", "signal.NotifyContext"},
+		where: func(path string) bool {
+			return !isTest(path) && !within(path, []string{"cmd", "pkg/service", "internal/program"})
+		},
 		reason: "only programs and pkg/service see the process, so that the rest can be embedded",
 	},
 	{
