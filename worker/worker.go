@@ -7,6 +7,7 @@
 //	runner.go    runner: a chain's consumers, and what each event needs
 //	execute.go   execute: the handlers in order, to an outcome
 //	settle.go    settle: the outcome to durable writes and an ack
+//	progress.go  progress: where a chain stands in an event that failed
 package worker
 
 import (
