@@ -49,6 +49,21 @@ type Source struct {
 	Key string `yaml:"key"`
 	// MaxBody is the largest body in bytes. 0: the receiver's default.
 	MaxBody int64 `yaml:"max_body"`
+	// MaxHeader is the largest size of a request's headers in bytes. 0: the
+	// ingress's, 32 KiB.
+	MaxHeader int64 `yaml:"max_header"`
+	// RequireHTTPS refuses what was sent in the clear.
+	RequireHTTPS bool `yaml:"require_https"`
+	// RateLimit bounds how many webhooks each ingress accepts. Nil: any number.
+	RateLimit *RateLimit `yaml:"rate_limit"`
+}
+
+// RateLimit is how many webhooks of a source one ingress accepts.
+type RateLimit struct {
+	// PerSecond is how many in a second, in the long run. It may be a fraction.
+	PerSecond float64 `yaml:"per_second"`
+	// Burst is how many at once after a pause. 0: PerSecond, rounded up.
+	Burst int `yaml:"burst"`
 }
 
 // Name is receiver/id: github/default.

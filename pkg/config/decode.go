@@ -218,6 +218,12 @@ func (d *decoder) scalar(node ast.Node, into reflect.Value, path string) {
 		if v, err = strconv.ParseFloat(text, 64); err == nil {
 			into.SetFloat(v)
 		}
+	case into.Kind() == reflect.Bool:
+		// As YAML 1.2 has it: yes, on and 1 are no booleans.
+		if text != "true" && text != "false" {
+			err = strconv.ErrSyntax
+		}
+		into.SetBool(text == "true")
 	}
 	if err != nil {
 		d.wrong(node, &FieldError{Path: path, Value: text, Want: "want " + scalarName(into)})
@@ -266,6 +272,8 @@ func scalarName(v reflect.Value) string {
 		return "a whole number"
 	case v.CanFloat():
 		return "a number"
+	case v.Kind() == reflect.Bool:
+		return "true or false"
 	}
 	return "text"
 }

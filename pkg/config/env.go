@@ -22,10 +22,18 @@ type (
 	ConfigEnv struct {
 		Config string `split_words:"true" default:"belay.yaml" help:"The configuration file."`
 	}
-	// IngressEnv is how webhooks are received: BELAY_INGRESS_ADDR, BELAY_PREFIX.
+	// IngressEnv is how webhooks are received: BELAY_INGRESS_ADDR, BELAY_PREFIX,
+	// BELAY_PUBLIC_URL, BELAY_TRUSTED_PROXIES, BELAY_TLS_CERT, BELAY_TLS_KEY,
+	// BELAY_MAX_BYTES_IN_FLIGHT, BELAY_MAX_REQUESTS_IN_FLIGHT.
 	IngressEnv struct {
-		IngressAddr string `split_words:"true" default:":8080" help:"Where webhooks are received."`
-		Prefix      string `split_words:"true" default:"/webhooks" help:"The path that all sources are under."`
+		IngressAddr         string   `split_words:"true" default:":8080" help:"Where webhooks are received."`
+		Prefix              string   `split_words:"true" default:"/webhooks" help:"The path that all sources are under."`
+		PublicURL           string   `split_words:"true" placeholder:"URL" help:"What senders call instead of the address of the ingress, such as https://hooks.example.com, for the providers that sign it."`
+		TrustedProxies      Networks `split_words:"true" placeholder:"CIDRS" help:"The networks of the proxies whose X-Forwarded-For, -Proto and -Host are believed, separated by commas."`
+		TLSCert             string   `split_words:"true" placeholder:"FILE" help:"The certificates, PEM, to receive webhooks over TLS with. Read again when they change."`
+		TLSKey              string   `split_words:"true" placeholder:"FILE" help:"Their private key, PEM."`
+		MaxBytesInFlight    int64    `split_words:"true" placeholder:"BYTES" help:"How many bytes the requests in hand may take before more are answered 503. Default: a quarter of the memory limit, 256 MiB without one."`
+		MaxRequestsInFlight int      `split_words:"true" placeholder:"N" help:"How many requests may be in hand before more are answered 503. Default: 4096."`
 	}
 	// OutboxEnv is the outbox and its API: BELAY_OUTBOX_ADDR, BELAY_API_KEYS, and
 	// where subscriptions may point to besides https on the Internet:

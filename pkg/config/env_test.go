@@ -29,6 +29,8 @@ func TestLoadEnv(t *testing.T) {
 		"BELAY_DATA_DIR": "/data", "BELAY_NATS_URL": "nats://n:4222", "BELAY_NATS_CREDS": "creds", "BELAY_NATS_NKEY": "nkey",
 		"BELAY_NATS_CA": "ca", "BELAY_API_KEYS": "k", "BELAY_LOG_FORMAT": "text", "BELAY_LOG_LEVEL": "debug",
 		"BELAY_SHUTDOWN_DELAY": "5s", "BELAY_ALLOW_HTTP": "true", "BELAY_ALLOW_NETWORKS": "10.1.0.0/16, fd00::/8", "PREFIX": "/usr/local",
+		"BELAY_PUBLIC_URL": "https://h", "BELAY_TRUSTED_PROXIES": "10.0.0.0/8", "BELAY_TLS_CERT": "cert", "BELAY_TLS_KEY": "key",
+		"BELAY_MAX_BYTES_IN_FLIGHT": "1000", "BELAY_MAX_REQUESTS_IN_FLIGHT": "10",
 	} {
 		t.Setenv(name, value)
 	}
@@ -37,8 +39,12 @@ func TestLoadEnv(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := everything{
-		ConfigEnv:  config.ConfigEnv{Config: "c.yaml"},
-		IngressEnv: config.IngressEnv{IngressAddr: ":1", Prefix: "/webhooks"},
+		ConfigEnv: config.ConfigEnv{Config: "c.yaml"},
+		IngressEnv: config.IngressEnv{
+			IngressAddr: ":1", Prefix: "/webhooks", PublicURL: "https://h",
+			TrustedProxies: config.Networks{netip.MustParsePrefix("10.0.0.0/8")}, TLSCert: "cert", TLSKey: "key",
+			MaxBytesInFlight: 1000, MaxRequestsInFlight: 10,
+		},
 		OutboxEnv: config.OutboxEnv{
 			OutboxAddr: ":2", APIKeys: "k", AllowHTTP: true,
 			AllowNetworks: config.Networks{netip.MustParsePrefix("10.1.0.0/16"), netip.MustParsePrefix("fd00::/8")},

@@ -36,6 +36,9 @@ func TestLoadWhole(t *testing.T) {
 	if got := f.Sources[2].Params["version"]; got != "2" {
 		t.Errorf("a number as a parameter is %q, want its text", got)
 	}
+	if got := f.Sources[2]; got.MaxHeader != 8192 || !got.RequireHTTPS || *got.RateLimit != (config.RateLimit{PerSecond: 0.5, Burst: 20}) || f.Sources[1].RateLimit != nil {
+		t.Errorf("shop is %+v", got)
+	}
 	deploy := f.Chains[0]
 	if deploy.Start != "now" || deploy.Concurrency != config.DefaultConcurrency || *deploy.Retry != config.DefaultRetry() {
 		t.Errorf("defaults of a chain are %+v", deploy)
@@ -94,6 +97,17 @@ func TestProblems(t *testing.T) {
 		{"tolerance without a unit", "sources:\n- {receiver: github, tolerance: 5}\n", `belay.yaml:2: sources[0].tolerance is "5": want a duration such as 300ms, 30s, 5m or 72h`},
 		{"tolerance of zero", "sources:\n- {receiver: github, tolerance: 0s}\n", `belay.yaml:2: sources[0].tolerance is "0s": want a duration above 0`},
 		{"body too large", "sources:\n- {receiver: github, max_body: 99999999999}\n", `belay.yaml:2: sources[0].max_body is "99999999999": want 1 to 67108864 bytes`},
+		{"headers too large", "sources:\n- receiver: github\n  max_header: 40000\n", `belay.yaml:3: sources[0].max_header is "40000": want 1 to 32768 bytes`},
+		{"https by another word", "sources:\n- receiver: github\n  require_https: yes\n", `belay.yaml:3: sources[0].require_https is "yes": want true or false`},
+		{"https as a list", "sources:\n- receiver: github\n  require_https: [true]\n", `belay.yaml:3: sources[0].require_https: want true or false, not a list`},
+		{"rate as a number", "sources:\n- receiver: github\n  rate_limit: 5\n", `belay.yaml:3: sources[0].rate_limit: want fields (name: value), not a single value`},
+		{
+			"rate without a number", "sources:\n- receiver: github\n  rate_limit:\n    burst: 0\n",
+			`belay.yaml:4: sources[0].rate_limit.per_second: missing, want how many webhooks in a second, such as 50 or 0.5
+belay.yaml:4: sources[0].rate_limit.burst is "0": want 1 to 1000000`,
+		},
+		{"rate of zero", "sources:\n- receiver: github\n  rate_limit:\n    per_second: 0\n", `belay.yaml:4: sources[0].rate_limit.per_second is "0": want a number above 0, at most 1000000`},
+		{"rate of nothing", "sources:\n- receiver: github\n  rate_limit: {per_second: NaN}\n", `belay.yaml:3: sources[0].rate_limit.per_second is "NaN": want a number above 0, at most 1000000`},
 		{
 			"inline secret", "sources:\n- receiver: github\n  secrets:\n  - hunter2\n",
 			`belay.yaml:4: sources[0].secrets[0]: a secret stands in the file, want env:NAME or file:/path (inline only with serve --dev)`,

@@ -19,6 +19,10 @@ const wantName = "want 1 to 63 of a-z, 0-9, - and _, beginning with a letter or 
 // maxBodyLimit is the largest body that a source may allow.
 const maxBodyLimit = 64 << 20
 
+// maxHeaderLimit is the largest size of headers that a source may set: the
+// ingress reads no more.
+const maxHeaderLimit = 32 << 10
+
 // A validator collects what is wrong with the values of a file.
 type validator struct {
 	file     *File
@@ -94,6 +98,10 @@ func (v *validator) sources() map[string]bool {
 		if v.file.index.has(path+".max_body") && (s.MaxBody < 1 || s.MaxBody > maxBodyLimit) {
 			v.wrong(path+".max_body", fmt.Sprint(s.MaxBody), fmt.Sprintf("want 1 to %d bytes", maxBodyLimit))
 		}
+		if v.file.index.has(path+".max_header") && (s.MaxHeader < 1 || s.MaxHeader > maxHeaderLimit) {
+			v.wrong(path+".max_header", fmt.Sprint(s.MaxHeader), fmt.Sprintf("want 1 to %d bytes", maxHeaderLimit))
+		}
+		v.rateLimit(s.RateLimit, path+".rate_limit")
 		if !receiver || !id {
 			continue
 		}
@@ -105,6 +113,21 @@ func (v *validator) sources() map[string]bool {
 		names[s.Receiver], names[s.Name()] = true, true
 	}
 	return names
+}
+
+func (v *validator) rateLimit(r *RateLimit, path string) {
+	const most = 1_000_000
+	switch {
+	case r == nil:
+		return
+	case !v.file.index.has(path + ".per_second"):
+		v.wrong(path+".per_second", "", "missing, want how many webhooks in a second, such as 50 or 0.5")
+	case !(r.PerSecond > 0 && r.PerSecond <= most):
+		v.wrong(path+".per_second", fmt.Sprint(r.PerSecond), fmt.Sprintf("want a number above 0, at most %d", most))
+	}
+	if v.file.index.has(path+".burst") && (r.Burst < 1 || r.Burst > most) {
+		v.wrong(path+".burst", fmt.Sprint(r.Burst), fmt.Sprintf("want 1 to %d", most))
+	}
 }
 
 func (v *validator) from(path string, from []string, names map[string]bool) {

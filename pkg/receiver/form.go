@@ -12,7 +12,7 @@ import (
 //	{body}         the request's body, byte for byte
 //	{timestamp}    the text of the timestamp, as it was sent
 //	{method}       the request's method
-//	{url}          the URL that the request asks for, as this server sees it
+//	{url}          the URL that the sender called
 //	{header:Name}  a header; one that a template names may stand in a request once at most
 //	{json:a.b.0}   a value of the JSON document: keys and array indices between dots
 //	{form:name}    a field of a form-encoded body

@@ -76,13 +76,17 @@ func (q *request) parsedForm() url.Values {
 	return q.form
 }
 
-// address is the URL that the client asked this server for.
+// address is the URL that the client asks for. In a server its scheme is not in
+// the request, unless who passed it on knew better; see [Source.NeedsURL].
 func (q *request) address() string {
-	scheme := "http://"
-	if q.TLS != nil {
-		scheme = "https://"
+	scheme := q.URL.Scheme
+	if scheme == "" {
+		scheme = "http"
+		if q.TLS != nil {
+			scheme = "https"
+		}
 	}
-	return scheme + q.Host + q.URL.RequestURI()
+	return scheme + "://" + q.Host + q.URL.RequestURI()
 }
 
 // mediaType is a content type in lower case and without its parameters.

@@ -3,6 +3,7 @@ package receiver
 import (
 	"errors"
 	"fmt"
+	"math"
 	"path"
 	"slices"
 	"strings"
@@ -43,6 +44,22 @@ type SourceConfig struct {
 	Key string
 	// MaxBody is the greatest body in bytes. Zero: the receiver's.
 	MaxBody int64
+	// MaxHeader is the greatest size in bytes of a request's headers. Zero: the
+	// server's.
+	MaxHeader int64
+	// RequireHTTPS refuses what was sent in the clear.
+	RequireHTTPS bool
+	// Rate is how many webhooks are accepted. Zero: any number.
+	Rate Rate
+}
+
+// Rate is how many webhooks a server accepts of a source.
+type Rate struct {
+	// PerSecond is how many it accepts in a second, in the long run.
+	PerSecond float64
+	// Burst is how many it accepts at once after a pause. Zero: PerSecond,
+	// rounded up.
+	Burst int
 }
 
 // Source is a receiver with its secrets: github/default, stripe/eu. It is safe
@@ -61,7 +78,11 @@ type Source struct {
 	key        choice
 	unstored   []unstored
 	answer     answer
+	needsURL   bool
 	maxBody    int64
+	maxHeader  int64
+	https      bool
+	rate       Rate
 	single     []string // headers that may stand in a request once at most
 }
 
@@ -82,14 +103,38 @@ func NewSource(c SourceConfig) (*Source, error) {
 	if c.MaxBody < 0 {
 		return nil, &FieldError{Field: "max_body", Value: fmt.Sprint(c.MaxBody), Want: "a number of bytes above zero"}
 	}
+	if c.MaxHeader < 0 {
+		return nil, &FieldError{Field: "max_header", Value: fmt.Sprint(c.MaxHeader), Want: "a number of bytes above zero"}
+	}
 	if c.MaxBody == 0 {
 		c.MaxBody = r.MaxBody
 	}
-	s := &Source{receiver: r, id: c.ID, secrets: c.Secrets, maxBody: c.MaxBody}
+	rate, err := c.Rate.checked()
+	if err != nil {
+		return nil, err
+	}
+	s := &Source{
+		receiver: r, id: c.ID, secrets: c.Secrets,
+		maxBody: c.MaxBody, maxHeader: c.MaxHeader, https: c.RequireHTTPS, rate: rate,
+	}
 	if err := s.compile(c); err != nil {
 		return nil, err
 	}
 	return s, s.checkSecrets()
+}
+
+// checked fills in the burst.
+func (r Rate) checked() (Rate, error) {
+	switch {
+	case r == Rate{}:
+	case !(r.PerSecond > 0): // NaN too
+		return r, &FieldError{Field: "rate_limit.per_second", Value: fmt.Sprint(r.PerSecond), Want: "a number above zero"}
+	case r.Burst < 0:
+		return r, &FieldError{Field: "rate_limit.burst", Value: fmt.Sprint(r.Burst), Want: "at least 1"}
+	case r.Burst == 0:
+		r.Burst = int(math.Ceil(min(r.PerSecond, math.MaxInt32)))
+	}
+	return r, nil
 }
 
 // isID reports whether a source can have this id: it is a segment of a URL.
@@ -146,6 +191,7 @@ func (s *Source) compile(c SourceConfig) error {
 	s.signsJSON = slices.ContainsFunc(s.signatures, func(sig *signature) bool {
 		return choice{sig.content}.uses(jsonValue)
 	})
+	s.needsURL = s.anyTemplate(func(t choice) bool { return t.uses(address) })
 	s.readsJSON = s.anyTemplate(func(t choice) bool { return t.uses(jsonValue) })
 	s.single = s.deciding()
 	return nil
@@ -239,6 +285,24 @@ func (s *Source) Receiver() *Receiver { return s.receiver }
 
 // MaxBody is the greatest body in bytes that the source accepts.
 func (s *Source) MaxBody() int64 { return s.maxBody }
+
+// MaxHeader is the greatest size in bytes of the headers of a request that the
+// source accepts: names and values. Zero: the server's.
+func (s *Source) MaxHeader() int64 { return s.maxHeader }
+
+// RequiresHTTPS reports whether what was sent in the clear is refused. Only the
+// server that the request came to, and the proxies before it, know that it was:
+// the check is the caller's.
+func (s *Source) RequiresHTTPS() bool { return s.https }
+
+// Rate is how many webhooks are accepted, which is the caller's to check. Zero:
+// any number.
+func (s *Source) Rate() Rate { return s.rate }
+
+// NeedsURL reports whether the source looks at the URL that the sender called.
+// Behind a proxy only the caller knows it, who then passes [Source.Receive] a
+// request with that URL's scheme and host in its URL and Host.
+func (s *Source) NeedsURL() bool { return s.needsURL }
 
 // Methods are the HTTP methods that the provider uses.
 func (s *Source) Methods() []string { return s.receiver.Methods }

@@ -2,6 +2,9 @@ package receiver
 
 import (
 	"errors"
+	"math"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -49,6 +52,11 @@ func TestNewSourceErrors(t *testing.T) {
 		"id with a slash":         {SourceConfig{Receiver: "github", ID: "a/b"}, "id", "letters"},
 		"id that climbs":          {SourceConfig{Receiver: "github", ID: ".."}, "id", "letters"},
 		"negative body":           {SourceConfig{Receiver: "github", MaxBody: -1}, "max_body", "above zero"},
+		"negative headers":        {SourceConfig{Receiver: "github", MaxHeader: -1}, "max_header", "above zero"},
+		"negative rate":           {SourceConfig{Receiver: "github", Rate: Rate{PerSecond: -1}}, "rate_limit.per_second", "above zero"},
+		"rate that is no number":  {SourceConfig{Receiver: "github", Rate: Rate{PerSecond: math.NaN()}}, "rate_limit.per_second", "above zero"},
+		"burst without a rate":    {SourceConfig{Receiver: "github", Rate: Rate{Burst: 1}}, "rate_limit.per_second", "above zero"},
+		"negative burst":          {SourceConfig{Receiver: "github", Rate: Rate{PerSecond: 1, Burst: -1}}, "rate_limit.burst", "at least 1"},
 		"no secret":               {SourceConfig{Receiver: "github", Secrets: []Secret{}}, "secrets", "at least one"},
 		"empty secret":            {SourceConfig{Receiver: "github", Secrets: []Secret{text("x"), text("")}}, "secrets[1]", "not empty"},
 		"secret that is no key":   {SourceConfig{Receiver: "standard-webhooks", Secrets: []Secret{text("whsec_top*secret")}}, "secrets[0]", "as the provider shows it"},
@@ -126,4 +134,43 @@ func TestSourceSaysWhatItServes(t *testing.T) {
 
 func TestUnreadableSecretIsNoConfigurationError(t *testing.T) {
 	newSource(t, SourceConfig{Receiver: "github", Secrets: []Secret{broken{}}})
+}
+
+func TestLimitsOfASource(t *testing.T) {
+	s := newSource(t, SourceConfig{Receiver: "github", MaxHeader: 100, RequireHTTPS: true, Rate: Rate{PerSecond: 0.5}})
+	if s.MaxHeader() != 100 || !s.RequiresHTTPS() || s.Rate() != (Rate{PerSecond: 0.5, Burst: 1}) || s.NeedsURL() {
+		t.Errorf("headers %d, https %v, rate %+v, URL %v", s.MaxHeader(), s.RequiresHTTPS(), s.Rate(), s.NeedsURL())
+	}
+}
+
+// What the sender signed is what it called, over whatever the request came.
+func TestSignedURL(t *testing.T) {
+	s := newSource(t, SourceConfig{Receiver: "generic", Params: map[string]string{"content": "{method} {url} {body}"}})
+	if !s.NeedsURL() {
+		t.Error("it does not need the URL that is signed")
+	}
+	sent, err := http.NewRequest(http.MethodPost, "https://hooks.example.com/generic?a=b%2Fc", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Sign(sent, []byte("{}"), time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		scheme, host, path string
+		ok                 bool
+	}{
+		"as it was called": {"https", "hooks.example.com", "/generic?a=b%2Fc", true},
+		"in the clear":     {"", "hooks.example.com", "/generic?a=b%2Fc", false},
+		"another host":     {"https", "example.com", "/generic?a=b%2Fc", false},
+		"another query":    {"https", "hooks.example.com", "/generic?a=b", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := httptest.NewRequest(http.MethodPost, test.path, nil)
+			r.Header, r.URL.Scheme, r.Host = sent.Header, test.scheme, test.host
+			if _, err := s.Receive(r, []byte("{}"), time.Now()); (err == nil) != test.ok {
+				t.Errorf("error %v", err)
+			}
+		})
+	}
 }
