@@ -1,7 +1,6 @@
 package ingress
 
 import (
-	"bytes"
 	"errors"
 	"net/http"
 	"net/url"
@@ -22,17 +21,19 @@ type exchange struct {
 	w      http.ResponseWriter
 	r      *http.Request
 	start  time.Time
-	source *receiver.Source
+	origin origin
+	source *source
 	body   []byte
 	event  *event.Event
+
+	room  *room
+	taken int64 // bytes of the room; 0 until the request is let in
 }
 
 // handle is the path of a webhook: match the source, cap, verify, store, answer.
 func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
-	s.metrics.inFlight.Inc()
-	defer s.metrics.inFlight.Dec()
-
-	x := &exchange{w: w, r: r, start: time.Now()}
+	x := &exchange{w: w, r: r, start: time.Now(), origin: s.proxies.origin(r), room: s.room}
+	defer x.leave()
 	if err := s.admit(x); err != nil {
 		s.refuse(x, err)
 		return
@@ -41,7 +42,7 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 		s.refuse(x, err)
 		return
 	}
-	received, err := x.source.Receive(r, x.body, time.Now())
+	received, err := s.receive(x)
 	if err != nil {
 		s.refuse(x, err)
 		return
@@ -78,6 +79,15 @@ func (s *Server) admit(x *exchange) error {
 	if x.source = s.sources.Load().find(names["receiver"], names["source"]); x.source == nil {
 		return &refusal{outcome: unknownSource, status: http.StatusNotFound}
 	}
+	if !x.enter() {
+		return x.overloaded()
+	}
+	if x.source.RequiresHTTPS() && !x.origin.https {
+		return &refusal{outcome: notHTTPS, status: http.StatusForbidden}
+	}
+	if limit := x.source.MaxHeader(); limit > 0 && headerSize(x.r.Header) > limit {
+		return &refusal{outcome: headersTooLarge, status: http.StatusRequestHeaderFieldsTooLarge}
+	}
 	if !slices.Contains(x.source.Methods(), x.r.Method) {
 		x.w.Header().Set("Allow", strings.Join(x.source.Methods(), ", "))
 		return &refusal{outcome: wrongMethod, status: http.StatusMethodNotAllowed}
@@ -85,12 +95,23 @@ func (s *Server) admit(x *exchange) error {
 	if !x.source.AcceptsType(x.r.Header.Get("Content-Type")) {
 		return &refusal{outcome: wrongType, status: http.StatusUnsupportedMediaType}
 	}
-	return nil
+	return x.source.overRate()
+}
+
+// headerSize is what the headers are in bytes: names and values.
+func headerSize(h http.Header) int64 {
+	size := 0
+	for name, values := range h {
+		for _, value := range values {
+			size += len(name) + len(value)
+		}
+	}
+	return int64(size)
 }
 
 // readBody reads the body within the source's limit and a time.
-func (x *exchange) readBody(within time.Duration) error {
-	limit := x.source.MaxBody()
+func (x *exchange) readBody(within time.Duration) (err error) {
+	limit := min(x.source.MaxBody(), x.room.largest())
 	if x.r.ContentLength > limit {
 		return &refusal{outcome: tooLarge, status: http.StatusRequestEntityTooLarge}
 	}
@@ -99,14 +120,9 @@ func (x *exchange) readBody(within time.Duration) error {
 			return err
 		}
 	}
-	var body bytes.Buffer
-	if x.r.ContentLength > 0 {
-		body.Grow(int(x.r.ContentLength) + bytes.MinRead)
+	if x.body, err = x.read(x.r.ContentLength, limit); err != nil {
+		return err
 	}
-	if _, err := body.ReadFrom(http.MaxBytesReader(x.w, x.r.Body, limit)); err != nil {
-		return brokenBody(err)
-	}
-	x.body = body.Bytes()
 	// The deadline was for the body. Left alone it would end the connection, and
 	// with it this request, while the event is being stored.
 	return x.readUntil(time.Time{})
@@ -128,9 +144,22 @@ func brokenBody(err error) error {
 	return &refusal{outcome: truncated, status: http.StatusBadRequest, cause: err}
 }
 
+// receive verifies the request and names its event.
+func (s *Server) receive(x *exchange) (receiver.Received, error) {
+	r := x.r
+	if x.source.NeedsURL() {
+		r = asCalled(r, s.public, x.origin)
+	}
+	received, err := x.source.Receive(r, x.body, time.Now())
+	if err != nil {
+		return receiver.Received{}, err
+	}
+	return received, x.source.countVerified()
+}
+
 // store publishes the event inside what is left of the source's budget.
 func (s *Server) store(x *exchange) (stream.Receipt, error) {
-	return publish(x.r.Context(), s.broker, x.event, x.start.Add(x.source.Budget()))
+	return publish(x.r.Context(), s.health, x.event, x.start.Add(x.source.Budget()))
 }
 
 // answer sends what the provider wants to hear.

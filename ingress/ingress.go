@@ -11,6 +11,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -33,6 +35,23 @@ type Config struct {
 	// BodyTimeout is how long a body may take; less where the source's budget is
 	// shorter. Default: 10 s.
 	BodyTimeout time.Duration
+	// MaxBytes bounds what the requests in hand may take of the memory, in bytes:
+	// their bodies, and 16 KiB for each. What is over it is answered 503. Default:
+	// a quarter of the memory limit of the process (GOMEMLIMIT), 256 MiB if it has
+	// none.
+	MaxBytes int64
+	// MaxRequests bounds how many requests may be in hand. Default: 4096.
+	MaxRequests int
+	// TrustedProxies are the networks of the proxies whose X-Forwarded-For, -Proto
+	// and -Host are believed. Default: none.
+	TrustedProxies []netip.Prefix
+	// PublicURL is what senders call instead of the server's address, such as
+	// https://hooks.example.com, for receivers whose senders sign it. Default: as
+	// the request says, or a trusted proxy.
+	PublicURL string
+	// CertFile and KeyFile are PEM files of the certificates and the key to serve
+	// TLS with. They are read again when they change. Default: no TLS.
+	CertFile, KeyFile string
 }
 
 // Validate says which field is wrong, and what would be right.
@@ -46,8 +65,28 @@ func (c Config) Validate() error {
 		return fmt.Errorf("ingress: prefix is %q: want a plain path without any of {}?#", c.Prefix)
 	case c.BodyTimeout < 0:
 		return fmt.Errorf("ingress: body timeout is %s: want a duration above zero", c.BodyTimeout)
+	case c.MaxBytes < 0 || c.MaxBytes > 0 && c.MaxBytes < minMaxBytes:
+		return fmt.Errorf("ingress: max bytes in flight is %d: want at least %d", c.MaxBytes, minMaxBytes)
+	case c.MaxRequests < 0:
+		return fmt.Errorf("ingress: max requests in flight is %d: want at least 1", c.MaxRequests)
+	case (c.CertFile == "") != (c.KeyFile == ""):
+		return errors.New("ingress: only one of the TLS certificate and the key is given: want both, or none")
 	}
-	return nil
+	_, err := c.publicURL()
+	return err
+}
+
+// publicURL is the public URL without a final slash; nil if there is none.
+func (c Config) publicURL() (*url.URL, error) {
+	if c.PublicURL == "" {
+		return nil, nil
+	}
+	u, err := url.Parse(c.PublicURL)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return nil, errors.New("ingress: the public URL is none: want one such as https://hooks.example.com, without user, query and fragment")
+	}
+	u.Path, u.RawPath = strings.TrimRight(u.Path, "/"), strings.TrimRight(u.RawPath, "/")
+	return u, nil
 }
 
 func (c Config) withDefaults() Config {
@@ -70,7 +109,10 @@ type Store interface {
 type Server struct {
 	config   Config
 	sources  atomic.Pointer[sources]
-	broker   Store
+	health   *health
+	room     *room
+	proxies  proxies
+	public   *url.URL // nil: as the request says
 	log      *slog.Logger
 	metrics  *metrics
 	listener net.Listener
@@ -84,16 +126,14 @@ func New(c Config, all []*receiver.Source, broker Store, log *slog.Logger, regis
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	s := &Server{config: c.withDefaults(), broker: broker, log: log, metrics: newMetrics()}
+	s := &Server{config: c.withDefaults(), health: &health{Store: broker}, room: newRoom(c), proxies: c.TrustedProxies, log: log}
+	s.metrics = newMetrics(s.room)
+	s.public, _ = c.publicURL() // validated above
 	if err := s.Reload(all); err != nil {
 		return nil, err
 	}
 	if err := s.metrics.register(registry); err != nil {
 		return nil, err
-	}
-	var err error
-	if s.listener, err = net.Listen("tcp", c.Addr); err != nil {
-		return nil, fmt.Errorf("ingress: listen on %s: %w", c.Addr, err)
 	}
 	s.http = &http.Server{
 		Handler:           s.routes(),
@@ -103,31 +143,28 @@ func New(c Config, all []*receiver.Source, broker Store, log *slog.Logger, regis
 		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
+	if c.CertFile != "" {
+		cert, err := newCertificate(c.CertFile, c.KeyFile, log)
+		if err != nil {
+			return nil, fmt.Errorf("ingress: %w", err)
+		}
+		s.http.TLSConfig = cert.config()
+	}
+	var err error
+	if s.listener, err = net.Listen("tcp", c.Addr); err != nil {
+		return nil, fmt.Errorf("ingress: listen on %s: %w", c.Addr, err)
+	}
 	return s, nil
 }
 
 // Addr is the address that the server listens on.
 func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 
-// Reload replaces the sources, all at once. Requests in hand keep theirs. It
-// fails, and changes nothing, if two have one name.
-func (s *Server) Reload(all []*receiver.Source) error {
-	table := make(sources, len(all))
-	for _, source := range all {
-		if table[source.Name()] != nil {
-			return fmt.Errorf("ingress: two sources are called %s: give one of them another id", source.Name())
-		}
-		table[source.Name()] = source
-	}
-	s.sources.Store(&table)
-	return nil
-}
-
 // Run serves until ctx ends. Then it takes no more connections and waits for
 // the requests in hand, each of which ends within its source's budget.
 func (s *Server) Run(ctx context.Context) error {
 	failed := make(chan error, 1)
-	go func() { failed <- s.http.Serve(s.listener) }()
+	go func() { failed <- s.serve() }()
 	select {
 	case err := <-failed:
 		if errors.Is(err, http.ErrServerClosed) {
@@ -144,6 +181,13 @@ func (s *Server) Run(ctx context.Context) error {
 		return fmt.Errorf("ingress: requests were cut off after %s: %w", drainTimeout, err)
 	}
 	return nil
+}
+
+func (s *Server) serve() error {
+	if s.http.TLSConfig != nil {
+		return s.http.ServeTLS(s.listener, "", "") // the configuration has the certificate
+	}
+	return s.http.Serve(s.listener)
 }
 
 // Close frees the address at once and cuts off what is in hand. It is for a
@@ -165,21 +209,4 @@ func (s *Server) routes() http.Handler {
 	router.HandleFunc(s.config.Prefix+"/{receiver}", s.handle)
 	router.HandleFunc(s.config.Prefix+"/{receiver}/{source}", s.handle)
 	return router
-}
-
-// sources maps names (github/default) to sources.
-type sources map[string]*receiver.Source
-
-// find returns the source of a URL; nil if there is none.
-func (t sources) find(name, id string) *receiver.Source {
-	if id == "" {
-		id = "default"
-	}
-	if source := t[name+"/"+id]; source != nil {
-		return source
-	}
-	if known, ok := receiver.Lookup(name); ok { // by an alias
-		return t[known.Slug+"/"+id]
-	}
-	return nil
 }

@@ -42,4 +42,46 @@ const (
 	// retryMuchLater is what it is asked to wait when the store is full, in
 	// seconds: somebody must make room.
 	retryMuchLater = "60"
+
+	// retrySoon is what a sender is asked to wait when there is no room for its
+	// request, in seconds: about the budget of what is in hand.
+	retrySoon = "5"
+
+	// maxRetryAfter bounds what a sender over its rate is asked to wait, in
+	// seconds: a source may be limited to a few webhooks an hour, and senders give
+	// up.
+	maxRetryAfter = 3600
+
+	// defaultMaxBytes bounds in bytes what the requests in hand take where the
+	// process has no memory limit.
+	defaultMaxBytes = 256 << 20
+
+	// minMaxBytes is the least such bound: two bodies of the usual limit.
+	minMaxBytes = 4 << 20
+
+	// defaultMaxRequests bounds the requests in hand. At one full disk flush a
+	// moment even a slow store finishes as many within the shortest budget.
+	defaultMaxRequests = 4096
+
+	// requestBytes is what a request takes beside its body: headers, buffers of
+	// the connection, stacks, the line in the log.
+	requestBytes = 16 << 10
+
+	// smallBody is the body, in bytes, that is taken room for at once. Nearly all
+	// are smaller.
+	smallBody = 64 << 10
+
+	// firstRead is the first buffer for a body whose length is not known.
+	firstRead = 8 << 10
+
+	// unreadyAfter is how long nothing can be stored before the server is unready:
+	// an election of the broker or two are over by then.
+	unreadyAfter = 5 * time.Second
+
+	// anotherChance is how long after the last failure the server is ready again,
+	// to see whether the store is.
+	anotherChance = 15 * time.Second
+
+	// lookEvery bounds how often the files of the TLS certificate are looked at.
+	lookEvery = time.Second
 )

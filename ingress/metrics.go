@@ -12,10 +12,11 @@ import (
 type metrics struct {
 	requests *prometheus.CounterVec
 	duration *prometheus.HistogramVec
-	inFlight prometheus.Gauge
+	inFlight prometheus.GaugeFunc
+	bytes    prometheus.GaugeFunc
 }
 
-func newMetrics() *metrics {
+func newMetrics(r *room) *metrics {
 	return &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "belay_ingress_requests_total",
@@ -26,15 +27,19 @@ func newMetrics() *metrics {
 			Help:    "Time from the headers of a request to its answer, by source.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}, []string{"source"}),
-		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
+		inFlight: prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "belay_ingress_requests_in_flight",
 			Help: "Requests in hand.",
-		}),
+		}, func() float64 { return float64(r.requests.Load()) }),
+		bytes: prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "belay_ingress_bytes_in_flight",
+			Help: "What the requests in hand take of the bytes that they may.",
+		}, func() float64 { return float64(r.bytes.Load()) }),
 	}
 }
 
 func (m *metrics) register(registry prometheus.Registerer) error {
-	for _, c := range []prometheus.Collector{m.requests, m.duration, m.inFlight} {
+	for _, c := range []prometheus.Collector{m.requests, m.duration, m.inFlight, m.bytes} {
 		if err := registry.Register(c); err != nil {
 			return fmt.Errorf("ingress: register the metrics: %w", err)
 		}

@@ -23,6 +23,10 @@ const (
 	unknownSource    outcome = "unknown_source"
 	wrongMethod      outcome = "wrong_method"
 	wrongType        outcome = "wrong_type"
+	notHTTPS         outcome = "not_https"
+	headersTooLarge  outcome = "headers_too_large"
+	rateLimited      outcome = "rate_limited"
+	overloaded       outcome = "overloaded"
 	tooLarge         outcome = "too_large"
 	tooSlow          outcome = "too_slow"
 	truncated        outcome = "truncated"
@@ -67,15 +71,18 @@ func asRefusal(err error) *refusal {
 var problems = func() map[int][]byte {
 	bodies := make(map[int][]byte)
 	for status, detail := range map[int]string{
-		http.StatusBadRequest:            "The body could not be read.",
-		http.StatusUnauthorized:          "The webhook could not be verified.",
-		http.StatusNotFound:              "No webhook is received here.",
-		http.StatusMethodNotAllowed:      "Webhooks are not received with this method.",
-		http.StatusRequestTimeout:        "The body took too long.",
-		http.StatusRequestEntityTooLarge: "The body is too large.",
-		http.StatusUnsupportedMediaType:  "Bodies of this content type are not received here.",
-		http.StatusInternalServerError:   "Something went wrong here.",
-		http.StatusServiceUnavailable:    "The webhook could not be stored now. Send it again later.",
+		http.StatusBadRequest:                  "The body could not be read.",
+		http.StatusUnauthorized:                "The webhook could not be verified.",
+		http.StatusForbidden:                   "Webhooks are received here over HTTPS only.",
+		http.StatusNotFound:                    "No webhook is received here.",
+		http.StatusMethodNotAllowed:            "Webhooks are not received with this method.",
+		http.StatusRequestTimeout:              "The body took too long.",
+		http.StatusRequestEntityTooLarge:       "The body is too large.",
+		http.StatusUnsupportedMediaType:        "Bodies of this content type are not received here.",
+		http.StatusTooManyRequests:             "Too many webhooks come at once. Send it again later.",
+		http.StatusRequestHeaderFieldsTooLarge: "The headers are too large.",
+		http.StatusInternalServerError:         "Something went wrong here.",
+		http.StatusServiceUnavailable:          "The webhook could not be stored now. Send it again later.",
 	} {
 		body, err := json.Marshal(struct {
 			Title  string `json:"title"`
@@ -110,7 +117,7 @@ func (s *Server) refuse(x *exchange, err error) {
 		level = slog.LevelInfo // the noise of the internet
 	}
 	attrs := x.attrs(r.outcome)
-	attrs = append(attrs, slog.Int("status", r.status), slog.String("remote", x.r.RemoteAddr))
+	attrs = append(attrs, slog.Int("status", r.status))
 	if r.cause != nil {
 		attrs = append(attrs, slog.String("detail", r.cause.Error()))
 	}
@@ -139,5 +146,5 @@ func (x *exchange) attrs(o outcome) []slog.Attr {
 		attrs = append(attrs, slog.String("id", x.event.ID), slog.String("type", x.event.Type),
 			slog.Bool("duplicate", o == duplicate))
 	}
-	return append(attrs, slog.Int("bytes", len(x.body)), slog.Duration("duration", time.Since(x.start)))
+	return append(attrs, slog.String("client", x.origin.client), slog.Int("bytes", len(x.body)), slog.Duration("duration", time.Since(x.start)))
 }

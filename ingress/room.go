@@ -1,0 +1,123 @@
+package ingress
+
+import (
+	"errors"
+	"io"
+	"math"
+	"net/http"
+	"runtime/debug"
+	"sync/atomic"
+)
+
+// A room is how much the requests in hand may take. Every one of them takes its
+// share before the memory is allocated, so that a flood is refused and does not
+// end the process.
+type room struct {
+	maxBytes    int64
+	maxRequests int64
+	bytes       atomic.Int64
+	requests    atomic.Int64
+}
+
+func newRoom(c Config) *room {
+	r := &room{maxBytes: c.MaxBytes, maxRequests: int64(c.MaxRequests)}
+	if r.maxBytes == 0 {
+		r.maxBytes = defaultMaxBytes
+		if limit := debug.SetMemoryLimit(-1); limit != math.MaxInt64 {
+			r.maxBytes = limit / 4
+		}
+	}
+	if r.maxRequests == 0 {
+		r.maxRequests = defaultMaxRequests
+	}
+	return r
+}
+
+// largest is the greatest body that fits when nobody else is there: while a
+// buffer grows, the old one and the new one exist.
+func (r *room) largest() int64 { return (r.maxBytes - requestBytes) / 2 }
+
+// take reserves bytes, or reports that there is no room for them.
+func (r *room) take(n int64) bool {
+	if r.bytes.Add(n) > r.maxBytes {
+		r.bytes.Add(-n)
+		return false
+	}
+	return true
+}
+
+// enter takes the room of a request without its body.
+func (x *exchange) enter() bool {
+	if x.room.requests.Add(1) > x.room.maxRequests || !x.room.take(requestBytes) {
+		x.room.requests.Add(-1)
+		return false
+	}
+	x.taken = requestBytes
+	return true
+}
+
+// leave gives back what the request took.
+func (x *exchange) leave() {
+	if x.taken > 0 {
+		x.room.bytes.Add(-x.taken)
+		x.room.requests.Add(-1)
+	}
+}
+
+// read reads the body, whose length is -1 if it is not known. The memory for it
+// is taken as the bytes come: who claims a large body and does not send it has
+// little.
+func (x *exchange) read(length, limit int64) (body []byte, err error) {
+	from := x.r.Body
+	if length < 0 {
+		from = http.MaxBytesReader(x.w, from, limit)
+	}
+	for {
+		if len(body) == cap(body) {
+			if int64(len(body)) == length {
+				return body, nil
+			}
+			if body, err = x.grow(body, nextSize(int64(len(body)), length, limit)); err != nil {
+				return nil, err
+			}
+		}
+		n, err := from.Read(body[len(body):cap(body)])
+		body = body[:len(body)+n]
+		switch {
+		case errors.Is(err, io.EOF):
+			return body, nil
+		case err != nil:
+			return nil, brokenBody(err)
+		}
+	}
+}
+
+// nextSize is the size of the buffer that a full one is replaced by: the whole
+// of a small body at once, of a larger one what is at most four times as much as
+// has come.
+func nextSize(have, length, limit int64) int64 {
+	if length < 0 {
+		// One byte more than is allowed: only then it is known to be too much.
+		return min(max(2*have, firstRead), limit+1)
+	}
+	size := length
+	for size > smallBody && size/4 > have {
+		size /= 4
+	}
+	return size
+}
+
+// grow moves the body into a buffer of this size.
+func (x *exchange) grow(body []byte, size int64) ([]byte, error) {
+	if !x.room.take(size) {
+		return nil, x.overloaded()
+	}
+	grown := append(make([]byte, 0, size), body...)
+	x.room.bytes.Add(-int64(cap(body)))
+	x.taken += size - int64(cap(body))
+	return grown, nil
+}
+
+func (x *exchange) overloaded() error {
+	return &refusal{outcome: overloaded, status: http.StatusServiceUnavailable, retryAfter: retrySoon}
+}
