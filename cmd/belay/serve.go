@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 
@@ -95,6 +96,7 @@ func (c *serveCmd) Run(ctx context.Context, s streams) error {
 		return err
 	}
 	defer base.Close()
+	program.LimitMemory(base.Log)
 	n := &node{Service: base, cmd: c, options: config.Options{Dev: c.Dev, LookupEnv: os.LookupEnv}}
 	if err := n.configure(); err != nil {
 		return err
@@ -126,7 +128,7 @@ func (n *node) configure() error {
 		n.file, err = config.Load(n.cmd.Config, n.options)
 	}
 	if err != nil {
-		if !n.cmd.configGiven && os.IsNotExist(err) {
+		if !n.cmd.configGiven && errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("%w; write one (belay check helps), or try belay serve --dev", err)
 		}
 		return err
@@ -241,11 +243,14 @@ func (n *node) addRoles(ctx context.Context) (err error) {
 		n.Add("worker", n.worker)
 	}
 	if n.cmd.runs("ingress") {
-		n.ingress, err = ingress.New(ingress.Config{Addr: n.cmd.IngressAddr, Prefix: n.cmd.Prefix},
-			n.sources, n.broker, n.Log, n.Ops.Registry())
+		n.ingress, err = ingress.New(ingress.Config{
+			Addr: n.cmd.IngressAddr, Prefix: n.cmd.Prefix, PublicURL: n.cmd.PublicURL, TrustedProxies: n.cmd.TrustedProxies,
+			CertFile: n.cmd.TLSCert, KeyFile: n.cmd.TLSKey, MaxBytes: n.cmd.MaxBytesInFlight, MaxRequests: n.cmd.MaxRequestsInFlight,
+		}, n.sources, n.broker, n.Log, n.Ops.Registry())
 		if err != nil {
 			return err
 		}
+		n.Ops.AddReady("ingress", n.ingress.Ready)
 		n.Add("ingress", n.ingress)
 	}
 	if !n.cmd.Dev || n.cmd.configGiven {

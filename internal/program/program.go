@@ -5,6 +5,7 @@ package program
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -51,6 +52,7 @@ func run(ctx context.Context, name string, env Env, add func(*Program) error) er
 		return err
 	}
 	defer s.Close()
+	LimitMemory(s.Log)
 	broker, err := stream.Connect(BrokerConfig(env.NatsEnv, name, s.Log))
 	if err != nil {
 		return err
@@ -126,6 +128,9 @@ var Options = config.Options{LookupEnv: os.LookupEnv}
 // File loads the configuration, with every receiver under its own name.
 func (p *Program) File() (*config.File, error) {
 	f, err := config.Load(p.env.Config, Options)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w; BELAY_CONFIG says where it is", err)
+	}
 	if err != nil {
 		return nil, err
 	}
