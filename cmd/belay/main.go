@@ -39,6 +39,7 @@ type cli struct {
 	Serve   serveCmd   `cmd:"" help:"Run everything in one process: ingress, worker, outbox and the broker."`
 	Send    sendCmd    `cmd:"" help:"Send a webhook, signed as the provider signs."`
 	Check   checkCmd   `cmd:"" help:"Check a configuration file."`
+	Bench   benchCmd   `cmd:"" help:"Measure this machine, under load."`
 	Migrate migrateCmd `cmd:"" help:"Create or update the streams and buckets on a NATS server."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
