@@ -31,10 +31,14 @@ func add(p *program.Program, env environment) error {
 		return err
 	}
 	program.WarnOfSecrets(file, p.Log)
-	server, err := ingress.New(ingress.Config{Addr: env.IngressAddr, Prefix: env.Prefix}, all, p.Broker, p.Log, p.Ops.Registry())
+	server, err := ingress.New(ingress.Config{
+		Addr: env.IngressAddr, Prefix: env.Prefix, PublicURL: env.PublicURL, TrustedProxies: env.TrustedProxies,
+		CertFile: env.TLSCert, KeyFile: env.TLSKey, MaxBytes: env.MaxBytesInFlight, MaxRequests: env.MaxRequestsInFlight,
+	}, all, p.Broker, p.Log, p.Ops.Registry())
 	if err != nil {
 		return err
 	}
+	p.Ops.AddReady("ingress", server.Ready)
 	// Without a broker the door is open too, and says 503.
 	p.Add("broker", p.Open())
 	p.Add("configuration", p.Watch(file, func(_ context.Context, next *config.File) error {
