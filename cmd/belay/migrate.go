@@ -15,6 +15,7 @@ import (
 
 type migrateCmd struct {
 	config.NatsEnv
+	config.StoreEnv
 	config.LogEnv
 	Shards   int           `default:"0" help:"Over how many streams events are spread. Fixed when they are first made. 0: as it is, or 1."`
 	Replicas int           `default:"1" help:"How many servers of the cluster hold each stream: 1, 3 or 5."`
@@ -36,20 +37,21 @@ func (c *migrateCmd) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return &exitError{err, exitUsage}
 	}
+	conf := program.BrokerConfig(c.NatsEnv, "migrate", log)
 	ctx, cancel := context.WithTimeoutCause(ctx, c.Timeout,
-		fmt.Errorf("no answer from %s within %s: is the server running, with JetStream (nats-server -js)?", c.NatsURL, c.Timeout))
+		fmt.Errorf("no answer from %s within %s: is the server running, with JetStream (nats-server -js)?", conf.Addr(), c.Timeout))
 	defer cancel()
-	broker, err := stream.Connect(program.BrokerConfig(c.NatsEnv, "migrate", log))
+	broker, err := stream.Connect(conf)
 	if err != nil {
 		return err
 	}
 	defer broker.Close()
 	if err := waitReady(ctx, broker, func() {
-		fmt.Fprintf(s.err, "waiting for the NATS server at %s, at most %s\n", c.NatsURL, c.Timeout)
+		fmt.Fprintf(s.err, "waiting for the NATS server at %s, at most %s\n", conf.Addr(), c.Timeout)
 	}); err != nil {
 		return err
 	}
-	if err := broker.Migrate(ctx, stream.Topology{Shards: c.Shards, Replicas: c.Replicas}); err != nil {
+	if err := broker.Migrate(ctx, program.Topology(c.StoreEnv, c.Shards, c.Replicas)); err != nil {
 		if cause := context.Cause(ctx); cause != nil && errors.Is(err, ctx.Err()) {
 			return cause
 		}

@@ -29,6 +29,7 @@ type serveCmd struct {
 	DemoAddr string   `default:"127.0.0.1:8083" help:"With --dev: where the demo subscriber listens."`
 	config.ConfigEnv
 	config.DataEnv
+	config.StoreEnv
 	config.IngressEnv
 	config.OutboxEnv
 	config.OpsEnv
@@ -184,7 +185,7 @@ func (n *node) startBroker(ctx context.Context) (stop func(), err error) {
 	}
 	n.Log.Info("data directory", "path", dir, "filesystem", localnats.FileSystem(dir), "durable", durable)
 	if n.broker, err = stream.Connect(conf); err == nil {
-		err = n.broker.Migrate(ctx, stream.Topology{})
+		err = n.broker.Migrate(ctx, program.Topology(n.cmd.StoreEnv, 0, 1))
 	}
 	if err != nil {
 		stop()

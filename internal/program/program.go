@@ -53,7 +53,10 @@ func run(ctx context.Context, name string, env Env, add func(*Program) error) er
 	}
 	defer s.Close()
 	LimitMemory(s.Log)
-	broker, err := stream.Connect(BrokerConfig(env.NatsEnv, name, s.Log))
+	// What handlers in Go log without a logger of their own looks like the rest.
+	slog.SetDefault(s.Log)
+	conf := BrokerConfig(env.NatsEnv, name, s.Log)
+	broker, err := stream.Connect(conf)
 	if err != nil {
 		return err
 	}
@@ -63,7 +66,7 @@ func run(ctx context.Context, name string, env Env, add func(*Program) error) er
 	if err := add(p); err != nil {
 		return err
 	}
-	s.Log.Info("program started", "program", name, "ops", s.Ops.Addr().String(), "broker", env.NatsURL)
+	s.Log.Info("program started", "program", name, "ops", s.Ops.Addr().String(), "broker", conf.Addr())
 	return s.Run(ctx)
 }
 
@@ -72,6 +75,14 @@ func ServiceConfig(env config.OpsEnv) service.Config {
 	return service.Config{
 		OpsAddr: env.OpsAddr, LogFormat: env.LogFormat, LogLevel: env.LogLevel,
 		ShutdownDelay: env.ShutdownDelay, ShutdownGrace: env.ShutdownGrace,
+	}
+}
+
+// Topology is what the environment says the broker keeps.
+func Topology(env config.StoreEnv, shards, replicas int) stream.Topology {
+	return stream.Topology{
+		Shards: shards, Replicas: replicas,
+		Window: env.DedupWindow, Retention: env.Retention, MaxBytes: env.MaxBacklog << 20,
 	}
 }
 

@@ -52,6 +52,13 @@ type (
 	DataEnv struct {
 		DataDir string `split_words:"true" default:"./belay-data" help:"Where everything that is stored is kept."`
 	}
+	// StoreEnv is how much is kept of what comes in: BELAY_DEDUP_WINDOW,
+	// BELAY_RETENTION, BELAY_MAX_BACKLOG.
+	StoreEnv struct {
+		DedupWindow time.Duration `split_words:"true" default:"24h" placeholder:"DURATION" help:"How long a delivery id is remembered: a second delivery within it is recognised."`
+		Retention   time.Duration `split_words:"true" default:"168h" placeholder:"DURATION" help:"How long events and the record of what was done with them are kept."`
+		MaxBacklog  int64         `split_words:"true" placeholder:"MIB" help:"How much is kept of what came in, in MiB. Above 70 % of it what was handled is dropped early; when it is full of what was not, webhooks are refused. Default: bounded by the disk."`
+	}
 	// NatsEnv is how the broker is reached: BELAY_NATS_URL and its credentials.
 	NatsEnv struct {
 		NatsURL   string `split_words:"true" default:"nats://127.0.0.1:4222" help:"The NATS servers, separated by commas."`

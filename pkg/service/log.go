@@ -16,6 +16,7 @@ const (
 )
 
 // NewLogger writes lines of at least this level, in the form "json" or "text".
+// In json a duration is a number of seconds.
 func NewLogger(w io.Writer, format string, level slog.Leveler) *slog.Logger {
 	if format == LogText {
 		return slog.New(tint.NewTextHandler(w, &tint.Options{
@@ -24,7 +25,16 @@ func NewLogger(w io.Writer, format string, level slog.Leveler) *slog.Logger {
 			NoColor:    !isTerminal(w) || os.Getenv("NO_COLOR") != "",
 		}))
 	}
-	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
+	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: inSeconds}))
+}
+
+// inSeconds writes durations as metrics do. slog's own way is a number of
+// nanoseconds that does not say so.
+func inSeconds(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		a.Value = slog.Float64Value(a.Value.Duration().Seconds())
+	}
+	return a
 }
 
 func isTerminal(w io.Writer) bool {

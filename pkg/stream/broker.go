@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -47,11 +49,28 @@ type Config struct {
 	Logger *slog.Logger
 }
 
+// Addr is the broker's address for messages: without a password or token.
+func (c Config) Addr() string {
+	if c.InProcess != nil {
+		return "this process"
+	}
+	seeds := strings.Split(c.URL, ",")
+	for i, seed := range seeds {
+		seeds[i] = "an address that cannot be read"
+		if u, err := url.Parse(strings.TrimSpace(seed)); err == nil {
+			u.User = nil
+			seeds[i] = u.String()
+		}
+	}
+	return strings.Join(seeds, ",")
+}
+
 // Broker is a connection to the broker that is restored for ever. Its methods
 // may be called from many goroutines.
 type Broker struct {
 	nc     *nats.Conn
 	js     jetstream.JetStream
+	addr   string // for messages
 	log    *slog.Logger
 	shards int
 
@@ -111,14 +130,14 @@ func Connect(c Config) (*Broker, error) {
 	}
 	nc, err := nats.Connect(c.URL, opts...)
 	if err != nil {
-		return nil, fmt.Errorf("connect to the broker at %s: %w", c.URL, err)
+		return nil, fmt.Errorf("connect to the broker at %s: %w", c.Addr(), err)
 	}
 	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(requestTimeout))
 	if err != nil {
 		nc.Close()
 		return nil, fmt.Errorf("set up JetStream: %w", err)
 	}
-	b := &Broker{nc: nc, js: js, log: c.Logger, room: c.Room}
+	b := &Broker{nc: nc, js: js, addr: c.Addr(), log: c.Logger, room: c.Room}
 	if c.Flush != nil {
 		b.flush = newFlush(c.Flush)
 	}
@@ -142,7 +161,7 @@ func (b *Broker) Close() {
 // Ready tells why the broker cannot be used right now; nil if it can.
 func (b *Broker) Ready(context.Context) error {
 	if s := b.nc.Status(); s != nats.CONNECTED {
-		return fmt.Errorf("broker connection is %s", s)
+		return fmt.Errorf("no connection to the broker at %s (%s)", b.addr, strings.ToLower(s.String()))
 	}
 	return nil
 }
@@ -156,7 +175,11 @@ func (b *Broker) Shards() int { return b.shards }
 func (b *Broker) Open(ctx context.Context) error {
 	said := false
 	return retry(ctx, func() error {
-		shards, err := b.storedShards(ctx)
+		err := b.Ready(ctx)
+		shards := 0
+		if err == nil {
+			shards, err = b.storedShards(ctx)
+		}
 		if err == nil && shards == 0 {
 			err = errors.New(`the broker holds no streams of Belay yet: run "belay migrate"`)
 		}
