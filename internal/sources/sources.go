@@ -80,7 +80,7 @@ func sourceConfig(s *config.Source) receiver.SourceConfig {
 		secrets[i] = secret
 	}
 	c := receiver.SourceConfig{
-		Receiver: s.Receiver, ID: s.ID, Secrets: secrets, Tolerance: s.Tolerance.Std(),
+		Receiver: s.Receiver, ID: s.ID, Secrets: secrets, Tolerance: s.Tolerance.Std(), Timeout: s.Timeout.Std(),
 		Params: s.Params, Key: s.Key, MaxBody: s.MaxBody, MaxHeader: s.MaxHeader, RequireHTTPS: s.RequireHTTPS,
 	}
 	if s.RateLimit != nil {

@@ -43,6 +43,9 @@ type Source struct {
 	// Tolerance is how far the timestamp of a request may be from now. 0: the
 	// receiver's own.
 	Tolerance Duration `yaml:"tolerance"`
+	// Timeout is how long the sender waits for an answer, 1 to 15 s. What is not
+	// stored by then is answered 503. 0: what is known of the receiver.
+	Timeout Duration `yaml:"timeout"`
 	// Params are what the receiver needs besides secrets.
 	Params map[string]string `yaml:"params"`
 	// Key is the template of the partition key. Empty: the receiver's default.

@@ -95,6 +95,7 @@ func (v *validator) sources() map[string]bool {
 		s, path := &v.file.Sources[i], element("sources", i)
 		receiver, id := v.name(path+".receiver", s.Receiver), v.name(path+".id", s.ID)
 		v.positive(path+".tolerance", s.Tolerance)
+		v.positive(path+".timeout", s.Timeout)
 		if v.file.index.has(path+".max_body") && (s.MaxBody < 1 || s.MaxBody > maxBodyLimit) {
 			v.wrong(path+".max_body", fmt.Sprint(s.MaxBody), fmt.Sprintf("want 1 to %d bytes", maxBodyLimit))
 		}

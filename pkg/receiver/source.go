@@ -3,6 +3,7 @@ package receiver
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"math"
 	"path"
 	"slices"
@@ -16,6 +17,11 @@ const (
 	defaultMaxBody = 1 << 20
 	// unknownBudget is for senders of whom nobody knows how long they wait.
 	unknownBudget = 5 * time.Second
+	// minTimeout and maxTimeout bound what a source may say of its sender. Below
+	// a second nothing can be tried twice, and a server that is told to stop waits
+	// for what is in hand.
+	minTimeout = time.Second
+	maxTimeout = 15 * time.Second
 	// maxID bounds the length of a source's id.
 	maxID = 64
 )
@@ -38,6 +44,9 @@ type SourceConfig struct {
 	Secrets []Secret
 	// Tolerance replaces that of the receiver, if it is not zero.
 	Tolerance time.Duration
+	// Timeout is how long the sender waits for an answer: 1 to 15 s. Zero: what
+	// the receiver knows of it.
+	Timeout time.Duration
 	// Params are what the receiver needs besides secrets.
 	Params map[string]string
 	// Key is the template of the partition key. Empty: the receiver's.
@@ -67,6 +76,9 @@ type Rate struct {
 type Source struct {
 	receiver   *Receiver
 	id         string
+	name       string   // receiver and id: github/default
+	uri        string   // as a CloudEvents source: /github/default
+	keep       []string // canonical names of the headers to keep
 	secrets    []Secret
 	signatures []*signature
 	clock      *clock // nil: the sender signs no time
@@ -83,7 +95,8 @@ type Source struct {
 	maxHeader  int64
 	https      bool
 	rate       Rate
-	single     []string // headers that may stand in a request once at most
+	timeout    time.Duration // zero: not known
+	single     []string      // headers that may stand in a request once at most
 }
 
 // NewSource checks a source's configuration and prepares all that does not
@@ -109,13 +122,22 @@ func NewSource(c SourceConfig) (*Source, error) {
 	if c.MaxBody == 0 {
 		c.MaxBody = r.MaxBody
 	}
+	switch {
+	case c.Timeout == 0:
+		c.Timeout = r.Timeout
+	case c.Timeout < minTimeout || c.Timeout > maxTimeout:
+		return nil, &FieldError{Field: "timeout", Value: c.Timeout.String(), Want: fmt.Sprintf("%s to %s", minTimeout, maxTimeout)}
+	}
 	rate, err := c.Rate.checked()
 	if err != nil {
 		return nil, err
 	}
 	s := &Source{
-		receiver: r, id: c.ID, secrets: c.Secrets,
-		maxBody: c.MaxBody, maxHeader: c.MaxHeader, https: c.RequireHTTPS, rate: rate,
+		receiver: r, id: c.ID, name: r.Slug + "/" + c.ID, uri: "/" + r.Slug + "/" + c.ID, secrets: c.Secrets,
+		maxBody: c.MaxBody, maxHeader: c.MaxHeader, https: c.RequireHTTPS, rate: rate, timeout: c.Timeout,
+	}
+	for _, name := range r.Keep {
+		s.keep = append(s.keep, http.CanonicalHeaderKey(name))
 	}
 	if err := s.compile(c); err != nil {
 		return nil, err
@@ -278,7 +300,7 @@ func (s *Source) deciding() []string {
 }
 
 // Name is receiver and id: github/default.
-func (s *Source) Name() string { return s.receiver.Slug + "/" + s.id }
+func (s *Source) Name() string { return s.name }
 
 // Receiver is the receiver that the source belongs to.
 func (s *Source) Receiver() *Receiver { return s.receiver }
@@ -310,10 +332,10 @@ func (s *Source) Methods() []string { return s.receiver.Methods }
 // Budget is how long an answer may take: four fifths of the time-out of a
 // sender whose time-out is known, for the rest goes by on the way; else 5 s.
 func (s *Source) Budget() time.Duration {
-	if s.receiver.Timeout == 0 {
+	if s.timeout == 0 {
 		return unknownBudget
 	}
-	return s.receiver.Timeout * 4 / 5
+	return s.timeout * 4 / 5
 }
 
 // AcceptsType reports whether the provider sends bodies of this content type.

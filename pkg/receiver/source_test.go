@@ -71,6 +71,8 @@ func TestNewSourceErrors(t *testing.T) {
 		"time that is not signed": {SourceConfig{Receiver: "generic", Params: map[string]string{"timestamp": "X-Time"}}, "params.content", "{timestamp}"},
 		"time that is not there":  {SourceConfig{Receiver: "generic", Params: map[string]string{"content": "{timestamp}{body}"}}, "params.content", "without {timestamp}"},
 		"tolerance without time":  {SourceConfig{Receiver: "github", Tolerance: time.Minute}, "tolerance", "no signed timestamp"},
+		"timeout too short":       {SourceConfig{Receiver: "github", Timeout: time.Millisecond}, "timeout", "1s to 15s"},
+		"timeout too long":        {SourceConfig{Receiver: "github", Timeout: time.Minute}, "timeout", "1s to 15s"},
 		"negative tolerance":      {SourceConfig{Receiver: "stripe", Tolerance: -time.Minute}, "tolerance", "above zero"},
 		"key with a typo":         {SourceConfig{Receiver: "github", Key: "{json:a..b}"}, "key", "single dots"},
 	} {
@@ -137,7 +139,10 @@ func TestUnreadableSecretIsNoConfigurationError(t *testing.T) {
 }
 
 func TestLimitsOfASource(t *testing.T) {
-	s := newSource(t, SourceConfig{Receiver: "github", MaxHeader: 100, RequireHTTPS: true, Rate: Rate{PerSecond: 0.5}})
+	s := newSource(t, SourceConfig{Receiver: "github", MaxHeader: 100, RequireHTTPS: true, Rate: Rate{PerSecond: 0.5}, Timeout: 3 * time.Second})
+	if s.Budget() != 2400*time.Millisecond {
+		t.Errorf("a sender that waits 3 s is answered within %s", s.Budget())
+	}
 	if s.MaxHeader() != 100 || !s.RequiresHTTPS() || s.Rate() != (Rate{PerSecond: 0.5, Burst: 1}) || s.NeedsURL() {
 		t.Errorf("headers %d, https %v, rate %+v, URL %v", s.MaxHeader(), s.RequiresHTTPS(), s.Rate(), s.NeedsURL())
 	}
