@@ -55,18 +55,25 @@ const (
 // sign. In content-type and the kept headers an inner space and the double
 // quote stay as they are.
 func (e *Event) Encode() (header map[string][]string, data []byte) {
-	h := make(map[string][]string, 10+len(e.Header))
+	const attributes = 11
+	h := make(map[string][]string, attributes+len(e.Header))
+	// The single values lie side by side, and not each in an array of its own.
+	all := make([]string, 0, attributes+len(e.Header))
+	put := func(name, value string) {
+		all = append(all, value)
+		h[name] = all[len(all)-1 : len(all) : len(all)]
+	}
 	set := func(name, value string) {
 		if value != "" {
-			h[name] = []string{escapeValue(value)}
+			put(name, escapeValue(value))
 		}
 	}
-	h[headerSpecVersion] = []string{SpecVersion}
+	put(headerSpecVersion, SpecVersion)
 	set(headerID, e.ID)
 	set(headerSource, e.Source)
 	set(headerType, e.Type)
 	if !e.Time.IsZero() {
-		h[headerTime] = []string{e.Time.UTC().Format(time.RFC3339Nano)}
+		put(headerTime, e.Time.UTC().Format(time.RFC3339Nano))
 	}
 	set(headerReceiver, e.Receiver)
 	set(headerSourceID, e.SourceID)
@@ -74,9 +81,13 @@ func (e *Event) Encode() (header map[string][]string, data []byte) {
 	set(headerTenant, e.Tenant)
 	set(headerTraceparent, e.Traceparent)
 	if e.ContentType != "" {
-		h[headerContentType] = []string{escapeText(e.ContentType)}
+		put(headerContentType, escapeText(e.ContentType))
 	}
 	for name, values := range e.Header {
+		if len(values) == 1 {
+			put(requestPrefix+name, escapeText(values[0]))
+			continue
+		}
 		escaped := make([]string, len(values))
 		for i, v := range values {
 			escaped[i] = escapeText(v)

@@ -165,7 +165,7 @@ func (s *Source) newEvent(q *request, now time.Time) (*event.Event, error) {
 	}
 	e := &event.Event{
 		ID:          id,
-		Source:      "/" + s.Name(),
+		Source:      s.uri,
 		Type:        event.TypeOf(s.receiver.Slug, name),
 		Time:        now,
 		ContentType: q.Header.Get("Content-Type"),
@@ -175,7 +175,7 @@ func (s *Source) newEvent(q *request, now time.Time) (*event.Event, error) {
 		Key:         key,
 		Body:        q.body,
 	}
-	e.Keep(q.Header, s.receiver.Keep...)
+	e.Keep(q.Header, s.keep...)
 	return e, nil
 }
 

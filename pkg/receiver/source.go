@@ -3,8 +3,8 @@ package receiver
 import (
 	"errors"
 	"fmt"
-	"net/http"
 	"math"
+	"net/http"
 	"path"
 	"slices"
 	"strings"

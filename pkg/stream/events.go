@@ -42,9 +42,14 @@ func (b *Broker) StoreEvent(ctx context.Context, e *event.Event) (Receipt, error
 			return Receipt{}, fmt.Errorf("%w: %w", ErrFull, err)
 		}
 	}
-	subject, parts := eventSubjects(e)
 	header, data := e.Encode()
-	return b.Publish(ctx, Message{Subject: subject, Header: header, Data: data, ID: e.MsgID(), Parts: parts})
+	m := Message{Subject: eventSubject(e), Header: header, Data: data}
+	// The header is new: the id goes into it, and Publish need not copy it.
+	header[jetstream.MsgIDHeader] = []string{e.MsgID()}
+	if len(data) > MaxInline {
+		m.Parts = partsSubject(e)
+	}
+	return b.Publish(ctx, m)
 }
 
 // publishInParts stores m with its data as parts.
@@ -70,12 +75,20 @@ func (b *Broker) publishInParts(ctx context.Context, m Message) (Receipt, error)
 	return Receipt{Stream: ack.Stream, Seq: ack.Sequence}, nil
 }
 
-// eventSubjects is where an event is stored, and where the parts of its body are.
-func eventSubjects(e *event.Event) (subject, parts string) {
+// eventSubject is where an event is stored.
+func eventSubject(e *event.Event) string {
 	if e.Receiver == "" {
-		return NotifySubject(e.Tenant), "belay.part.notify." + e.Tenant
+		return NotifySubject(e.Tenant)
 	}
-	return e.Subject(), fmt.Sprintf("belay.part.%d.%s", e.Partition(), e.Receiver)
+	return e.Subject()
+}
+
+// partsSubject is where the parts of its body are.
+func partsSubject(e *event.Event) string {
+	if e.Receiver == "" {
+		return "belay.part.notify." + e.Tenant
+	}
+	return fmt.Sprintf("belay.part.%d.%s", e.Partition(), e.Receiver)
 }
 
 // ErrUnreadable: a stored message is not an event, or its body is not whole.

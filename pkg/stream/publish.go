@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
 	"time"
 
@@ -92,10 +93,8 @@ const (
 // wait subject replaces what is parked there
 // (https://github.com/nats-io/nats-architecture-and-design/blob/main/adr/ADR-51.md).
 func (b *Broker) Schedule(ctx context.Context, m Message, wait string, at time.Time) error {
-	msg := m.msg()
+	msg := m.msg(headerSchedule, "@at "+at.UTC().Format(time.RFC3339Nano), headerTarget, m.Subject)
 	msg.Subject = wait
-	msg.Header.Set(headerSchedule, "@at "+at.UTC().Format(time.RFC3339Nano))
-	msg.Header.Set(headerTarget, m.Subject)
 	if _, err := b.js.PublishMsg(ctx, msg, jetstream.WithRetryAttempts(0)); err != nil {
 		return fmt.Errorf("schedule %s: %w", m.Subject, brokerError(err))
 	}
@@ -104,6 +103,13 @@ func (b *Broker) Schedule(ctx context.Context, m Message, wait string, at time.T
 
 // maxBatch is the broker's limit of messages in one batch.
 const maxBatch = 1000
+
+// The headers of a message in a batch.
+const (
+	headerBatch    = "Nats-Batch-Id"
+	headerSequence = "Nats-Batch-Sequence"
+	headerCommit   = "Nats-Batch-Commit"
+)
 
 // PublishBatch stores messages of one stream together or not at all, and
 // returns once the broker has confirmed them. After [ErrUnavailable] it is not
@@ -127,12 +133,11 @@ func (b *Broker) publishBatch(ctx context.Context, messages []Message) (*jetstre
 	id := nuid.Next()
 	last := len(messages) - 1
 	for i, m := range messages[:last] {
-		if err := b.nc.PublishMsg(m.inBatch(id, i+1)); err != nil {
+		if err := b.nc.PublishMsg(m.msg(headerBatch, id, headerSequence, strconv.Itoa(i+1))); err != nil {
 			return nil, fmt.Errorf("publish a batch: %w", brokerError(err))
 		}
 	}
-	commit := messages[last].inBatch(id, last+1)
-	commit.Header.Set("Nats-Batch-Commit", "1")
+	commit := messages[last].msg(headerBatch, id, headerSequence, strconv.Itoa(last+1), headerCommit, "1")
 	ack, err := b.js.PublishMsg(ctx, commit, jetstream.WithRetryAttempts(0))
 	if err != nil {
 		return nil, fmt.Errorf("publish a batch: %w", brokerError(err))
@@ -140,22 +145,21 @@ func (b *Broker) publishBatch(ctx context.Context, messages []Message) (*jetstre
 	return ack, b.flushed()
 }
 
-func (m Message) inBatch(id string, sequence int) *nats.Msg {
-	msg := m.msg()
-	msg.Header.Set("Nats-Batch-Id", id)
-	msg.Header.Set("Nats-Batch-Sequence", strconv.Itoa(sequence))
-	return msg
-}
-
-func (m Message) msg() *nats.Msg {
-	h := make(nats.Header, len(m.Header)+3)
-	for name, values := range m.Header {
-		h[name] = values
+// msg is the message with more headers, given as names and values. Without any
+// it shares the header of m, which nobody changes.
+func (m Message) msg(more ...string) *nats.Msg {
+	header := nats.Header(m.Header)
+	if m.ID != "" || len(more) > 0 {
+		header = make(nats.Header, len(m.Header)+1+len(more)/2)
+		maps.Copy(header, m.Header)
 	}
 	if m.ID != "" {
-		h[jetstream.MsgIDHeader] = []string{m.ID}
+		header[jetstream.MsgIDHeader] = []string{m.ID}
 	}
-	return &nats.Msg{Subject: m.Subject, Header: h, Data: m.Data}
+	for i := 0; i+1 < len(more); i += 2 {
+		header[more[i]] = []string{more[i+1]}
+	}
+	return &nats.Msg{Subject: m.Subject, Header: header, Data: m.Data}
 }
 
 // brokerError gives an error of the client or the broker the meaning that
