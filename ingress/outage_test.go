@@ -98,12 +98,18 @@ func TestOutageLongerThanTheBudget(t *testing.T) {
 // inFlight is the value of belay_ingress_requests_in_flight.
 func (d *door) inFlight() float64 {
 	d.tb.Helper()
+	return d.gauge("belay_ingress_requests_in_flight")
+}
+
+// gauge is the value of a gauge without labels.
+func (d *door) gauge(name string) float64 {
+	d.tb.Helper()
 	families, err := d.registry.Gather()
 	if err != nil {
 		d.tb.Fatal(err)
 	}
 	for _, f := range families {
-		if f.GetName() == "belay_ingress_requests_in_flight" {
+		if f.GetName() == name {
 			return f.GetMetric()[0].GetGauge().GetValue()
 		}
 	}

@@ -93,16 +93,16 @@ func (x *exchange) read(length, limit int64) (body []byte, err error) {
 }
 
 // nextSize is the size of the buffer that a full one is replaced by: the whole
-// of a small body at once, of a larger one what is at most four times as much as
-// has come.
+// of a small body at once, of a larger one at most 16 times what has come. With
+// smaller steps the bodies of a flood would all get half-way and none to its end.
 func nextSize(have, length, limit int64) int64 {
 	if length < 0 {
 		// One byte more than is allowed: only then it is known to be too much.
 		return min(max(2*have, firstRead), limit+1)
 	}
 	size := length
-	for size > smallBody && size/4 > have {
-		size /= 4
+	for size > smallBody && size/16 > have {
+		size /= 16
 	}
 	return size
 }
