@@ -1,5 +1,6 @@
 # run    try Belay out: everything in one process, temporary data, a demo configuration
 # test   everything that must pass
+# test-power   the power cut: root, loop devices and mkfs.ext4 (Debian: e2fsprogs)
 # lint   the linters of .golangci.yml (downloads and builds golangci-lint the first time)
 # bench  the benchmarks        fuzz   each fuzz test for FUZZTIME        build   bin/
 
@@ -9,7 +10,7 @@ BENCH    ?= .
 LINT      = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .DEFAULT_GOAL := test
-.PHONY: run test lint bench fuzz build
+.PHONY: run test test-power lint bench fuzz build
 
 run:
 	$(GO) run ./cmd/belay serve --dev
@@ -19,6 +20,10 @@ test:
 		echo "not formatted, run gofmt -w on:"; echo "$$unformatted"; exit 1; fi
 	$(GO) vet ./...
 	$(GO) test -race -shuffle=on ./...
+
+test-power:
+	$(GO) vet -tags power ./test
+	$(GO) test -race -count=1 -tags power -run '^TestPowerCut$$' -v ./test
 
 lint:
 	$(GO) run $(LINT) run ./...
