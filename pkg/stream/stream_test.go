@@ -29,6 +29,9 @@ func TestMigrateIsIdempotentAndKeepsTheShards(t *testing.T) {
 	if err := b.Migrate(ctx, stream.Topology{Shards: 2}); err == nil {
 		t.Error("another number of shards was accepted")
 	}
+	if err := b.Migrate(ctx, stream.Topology{Window: 2 * time.Hour, Retention: time.Hour}); err == nil {
+		t.Error("a window longer than the retention was accepted")
+	}
 	other := server.Connect()
 	if err := other.Open(ctx); err != nil {
 		t.Fatal(err)

@@ -200,6 +200,9 @@ func (b *Broker) Migrate(ctx context.Context, t Topology) error {
 			"the number is part of deduplication and order and cannot be changed in place", t.Shards, stored)
 	}
 	t = t.withDefaults()
+	if t.Window > t.Retention {
+		return fmt.Errorf("the deduplication window is %v, but events are kept for %v: want a window that is no longer", t.Window, t.Retention)
+	}
 	for _, s := range t.streams() {
 		if _, err := b.js.CreateOrUpdateStream(ctx, s); err != nil {
 			return fmt.Errorf("create or update the stream %s: %w", s.Name, err)
