@@ -319,6 +319,12 @@ func TestNewErrors(t *testing.T) {
 		"relative prefix":     {ingress.Config{Addr: ":0", Prefix: "hooks"}, nil, "begins with a slash"},
 		"prefix of variables": {ingress.Config{Addr: ":0", Prefix: "/{x}"}, nil, "plain path"},
 		"negative time-out":   {ingress.Config{Addr: ":0", BodyTimeout: -1}, nil, "above zero"},
+		"no room":             {ingress.Config{Addr: ":0", MaxBytes: 1000}, nil, "at least 4194304"},
+		"room below nothing":  {ingress.Config{Addr: ":0", MaxBytes: -1}, nil, "at least 4194304"},
+		"negative requests":   {ingress.Config{Addr: ":0", MaxRequests: -1}, nil, "at least 1"},
+		"URL without scheme":  {ingress.Config{Addr: ":0", PublicURL: "hooks.example.com"}, nil, "such as https://"},
+		"URL with a user":     {ingress.Config{Addr: ":0", PublicURL: "https://me@hooks.example.com"}, nil, "without user"},
+		"URL with a query":    {ingress.Config{Addr: ":0", PublicURL: "https://hooks.example.com?a=b"}, nil, "without user"},
 		"address taken":       {ingress.Config{Addr: taken.Addr().String()}, nil, "in use"},
 		"metrics taken":       {ingress.Config{Addr: ":0"}, used, "metrics"},
 	} {

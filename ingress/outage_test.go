@@ -2,8 +2,10 @@ package ingress_test
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -85,13 +87,51 @@ func TestOutageLongerThanTheBudget(t *testing.T) {
 	if n := d.count("stripe/default", "store_unavailable"); n != 1 {
 		t.Errorf("%v counted, want 1", n)
 	}
+	if err := d.server.Ready(t.Context()); !errors.Is(err, stream.ErrUnavailable) {
+		t.Errorf("ready after %s of nothing: %v", time.Since(start), err)
+	}
 	broker.Restart()
 	eventually(t, "the sender's next try is stored", func() bool {
 		resp, _ := d.send(d.request(stripe, "/webhooks/stripe", `{"id":"evt_1"}`, nil))
 		return resp.StatusCode == http.StatusAccepted
 	})
+	if err := d.server.Ready(t.Context()); err != nil {
+		t.Errorf("not ready once it is stored: %v", err)
+	}
 	if n := d.storedCount(); n != 1 {
 		t.Errorf("%d stored, want 1", n)
+	}
+}
+
+// A full store refuses, keeps all it has, and takes more once there is room.
+func TestFullStore(t *testing.T) {
+	github := source(t, receiver.SourceConfig{Receiver: "github"})
+	broker := testbroker.Start(t).Connect()
+	if err := broker.Migrate(t.Context(), stream.Topology{MaxBytes: 1 << 20}); err != nil {
+		t.Fatal(err)
+	}
+	d := open(t, ingress.Config{}, broker, github)
+	body := `"` + strings.Repeat("x", 100<<10) + `"`
+	stored := uint64(0)
+	for {
+		resp, problem := d.send(d.request(github, "/webhooks/github", body, nil))
+		if resp.StatusCode == http.StatusAccepted && stored < 20 {
+			stored++
+			continue
+		}
+		if resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") != "60" {
+			t.Fatalf("status %d, header %v, body %s", resp.StatusCode, resp.Header, problem)
+		}
+		break
+	}
+	if n := d.storedCount(); n != stored || d.count("github/default", "store_full") != 1 {
+		t.Errorf("%d stored, %d were answered 2xx", n, stored)
+	}
+	if err := broker.Purge(t.Context(), stream.In(0), "belay.in.>"); err != nil {
+		t.Fatal(err)
+	}
+	if resp, _ := d.send(d.request(github, "/webhooks/github", body, nil)); resp.StatusCode != http.StatusAccepted {
+		t.Errorf("with room: status %d", resp.StatusCode)
 	}
 }
 
