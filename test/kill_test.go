@@ -59,16 +59,14 @@ func startCluster(t *testing.T, bin string) *cluster {
 	}
 	c.ingress, c.worker, c.outbox = role("ingress"), role("worker"), role("outbox")
 
-	c.nats.start()
-	t.Cleanup(func() { c.nats.kill() })
+	c.nats.run()
 	migrate := exec.CommandContext(t.Context(), filepath.Join(bin, "belay"), "migrate", "--shards", "3")
 	migrate.Env = env
 	if out, err := migrate.CombinedOutput(); err != nil {
 		t.Fatalf("migrate: %v\n%s", err, out)
 	}
 	for _, p := range []*program{c.worker, c.outbox, c.ingress} {
-		p.start()
-		t.Cleanup(func() { p.kill() })
+		p.run()
 	}
 	for _, p := range []*program{c.worker, c.outbox, c.ingress} {
 		p.waitReady()

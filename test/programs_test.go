@@ -3,6 +3,7 @@ package test
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -47,8 +48,21 @@ type program struct {
 	ended  chan struct{} // closed when it has
 }
 
-// start runs the program until the test ends or it is told to stop. That it ends
-// by itself is a failure.
+// run starts the program and ends it with the test. If that has failed, it shows
+// the program's log.
+func (p *program) run() {
+	p.t.Helper()
+	p.start()
+	p.t.Cleanup(func() {
+		p.kill()
+		if p.t.Failed() {
+			p.t.Logf("%s, %s", p.name, &p.log)
+		}
+	})
+}
+
+// start runs the program until it is told to stop. That it ends by itself is a
+// failure.
 func (p *program) start() {
 	p.t.Helper()
 	p.cmd = exec.Command(p.path, p.args...)
@@ -62,7 +76,7 @@ func (p *program) start() {
 		err := cmd.Wait()
 		p.mu.Lock()
 		if !p.ending {
-			p.t.Errorf("%s ended by itself: %v\n%s", p.name, err, &p.log)
+			p.t.Errorf("%s ended by itself: %v", p.name, err)
 		}
 		p.mu.Unlock()
 		close(ended)
@@ -80,7 +94,7 @@ func (p *program) end(signal os.Signal) {
 	case <-p.ended:
 	case <-time.After(patience):
 		_ = p.cmd.Process.Kill()
-		p.t.Errorf("%s does not end\n%s", p.name, &p.log)
+		p.t.Errorf("%s does not end", p.name)
 	}
 }
 
@@ -96,7 +110,7 @@ func (p *program) stop() {
 	p.t.Helper()
 	p.end(syscall.SIGTERM)
 	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
-		p.t.Errorf("%s was told to stop and ended with %d\n%s", p.name, code, &p.log)
+		p.t.Errorf("%s was told to stop and ended with %d", p.name, code)
 	}
 }
 
@@ -133,15 +147,22 @@ func waitFor(t *testing.T, what string, fact func() bool) {
 	}
 }
 
-// freeAddr is an address of this machine that nobody listens on.
+// freeAddr is an address of this machine that nobody listens on. It lies below
+// the ports that systems give to outgoing connections, or one of those could have
+// it while the program that owns it is dead.
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	const first, last = 15_000, 30_000
+	for range 100 {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", first+rand.IntN(last-first)))
+		if err != nil {
+			continue
+		}
+		defer l.Close()
+		return l.Addr().String()
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("no port is free")
+	return ""
 }
 
 // tail is the end of a program's log.

@@ -23,8 +23,7 @@ func serveIsKilled(t *testing.T, bin string) {
 		"BELAY_INGRESS_ADDR=" + ingressAddr, "BELAY_OUTBOX_ADDR=" + outboxAddr, "BELAY_API_KEYS=" + apiKey,
 		"BELAY_ALLOW_HTTP=true", "BELAY_ALLOW_NETWORKS=127.0.0.0/8", "GITHUB_WEBHOOK_SECRET=" + githubSecret,
 	}
-	serve.start()
-	t.Cleanup(func() { serve.kill() })
+	serve.run()
 	serve.waitReady()
 	x.subscribe("http://" + outboxAddr)
 	strike := func() {
