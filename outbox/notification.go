@@ -126,10 +126,10 @@ func (a attributes) event(now time.Time) *event.Event {
 	}
 	if text := a.take("time", false, 64); text != "" {
 		t, err := time.Parse(time.RFC3339Nano, text)
-		if err != nil || t.Year() < 1 || t.Year() > 9999 {
+		if t = t.UTC(); err != nil || t.Year() < 1 || t.Year() > 9999 {
 			a.bad("time", "want a time of RFC 3339, such as 2026-11-22T10:00:00Z")
 		}
-		e.Time = t.UTC()
+		e.Time = t
 	}
 	a.keep(e)
 	return e

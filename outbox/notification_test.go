@@ -116,6 +116,7 @@ func TestNotificationErrors(t *testing.T) {
 		{"control character", structured, valid(`{"type":"a\u0000b"}`), 422, "#/type"},
 		{"source", structured, valid(`{"source":"http://[bad"}`), 422, "#/source"},
 		{"time", structured, valid(`{"time":"yesterday"}`), 422, "#/time"},
+		{"time before the years in UTC", structured, valid(`{"time":"0001-01-01T00:00:00+23:59"}`), 422, "#/time"},
 		{"content type", structured, valid(`{"datacontenttype":"?"}`), 422, "#/datacontenttype"},
 		{"content type injection", structured, valid(`{"datacontenttype":"text/plain\r\nX-Evil: 1"}`), 422, "#/datacontenttype"},
 		{"attribute name", structured, valid(`{"My_Attr":"x"}`), 422, "#/My_Attr"},

@@ -2,6 +2,8 @@ package worker
 
 import (
 	"context"
+	"errors"
+	"sync/atomic"
 
 	"github.com/belay-hooks/belay/internal/program"
 	"github.com/belay-hooks/belay/pkg/config"
@@ -26,6 +28,9 @@ func Main(chains ...handler.Chain) {
 			return err
 		}
 		m := &mainProgram{Program: p, chains: chains}
+		// A new chain begins with what comes once its consumers are there: who waits
+		// for the worker to be ready before he opens the door misses nothing.
+		p.Ops.AddReady("chains", m.ready)
 		// What is wrong with the chains is told now, and not once the broker is there.
 		if _, err := m.all(file); err != nil {
 			return err
@@ -39,6 +44,14 @@ func Main(chains ...handler.Chain) {
 type mainProgram struct {
 	*program.Program
 	chains []handler.Chain // those in Go
+	setUp  atomic.Bool
+}
+
+func (m *mainProgram) ready(context.Context) error {
+	if !m.setUp.Load() {
+		return errors.New("the chains are not set up at the broker yet")
+	}
+	return nil
 }
 
 // all are the chains in Go and those of the file, which may be nil.
@@ -67,6 +80,7 @@ func (m *mainProgram) run(ctx context.Context, file *config.File) error {
 	if err != nil {
 		return err
 	}
+	m.setUp.Store(true)
 	var group service.Group
 	group.Add("chains", w)
 	group.Add("sweeper", service.Func(func(ctx context.Context) error {
