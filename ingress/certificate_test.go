@@ -136,6 +136,9 @@ func TestTLSRotation(t *testing.T) {
 	if resp, err := http.ReadResponse(bufio.NewReader(conn), nil); err != nil || resp.StatusCode != http.StatusNotFound {
 		t.Errorf("the open HTTP/1.1 connection: %v, %v", resp, err)
 	}
+	_ = conn.Close()
+	transport.CloseIdleConnections()
+	eventually(t, "all connections are counted as closed", func() bool { return d.gauge("belay_ingress_connections") == 0 })
 	old := trust.Clone()
 	old.MaxVersion = tls.VersionTLS11
 	if name, err := d.served(old); err == nil {

@@ -168,7 +168,9 @@ func (x *exchange) answer(a receiver.Answer) {
 		x.w.Header().Set("Content-Type", a.ContentType)
 	}
 	x.w.WriteHeader(a.Status)
-	_, _ = x.w.Write(a.Body) // a sender that hung up will send again
+	if len(a.Body) > 0 {
+		_, _ = x.w.Write(a.Body) // a sender that hung up will send again
+	}
 }
 
 // headerText makes an id that came from a sender safe to send back in a header.

@@ -40,7 +40,8 @@ type Config struct {
 	// a quarter of the memory limit of the process (GOMEMLIMIT), 256 MiB if it has
 	// none.
 	MaxBytes int64
-	// MaxRequests bounds how many requests may be in hand. Default: 4096.
+	// MaxRequests bounds how many requests may be in hand, and half of how many
+	// connections there may be. Default: 4096.
 	MaxRequests int
 	// TrustedProxies are the networks of the proxies whose X-Forwarded-For, -Proto
 	// and -Host are believed. Default: none.
@@ -141,6 +142,7 @@ func New(c Config, all []*receiver.Source, broker Store, log *slog.Logger, regis
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
+		ConnState:         s.room.connection,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
 	if c.CertFile != "" {

@@ -14,6 +14,7 @@ type metrics struct {
 	duration *prometheus.HistogramVec
 	inFlight prometheus.GaugeFunc
 	bytes    prometheus.GaugeFunc
+	conns    prometheus.GaugeFunc
 }
 
 func newMetrics(r *room) *metrics {
@@ -35,11 +36,15 @@ func newMetrics(r *room) *metrics {
 			Name: "belay_ingress_bytes_in_flight",
 			Help: "What the requests in hand take of the bytes that they may.",
 		}, func() float64 { return float64(r.bytes.Load()) }),
+		conns: prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "belay_ingress_connections",
+			Help: "Open connections, idle ones too.",
+		}, func() float64 { return float64(r.connections.Load()) }),
 	}
 }
 
 func (m *metrics) register(registry prometheus.Registerer) error {
-	for _, c := range []prometheus.Collector{m.requests, m.duration, m.inFlight, m.bytes} {
+	for _, c := range []prometheus.Collector{m.requests, m.duration, m.inFlight, m.bytes, m.conns} {
 		if err := registry.Register(c); err != nil {
 			return fmt.Errorf("ingress: register the metrics: %w", err)
 		}

@@ -18,13 +18,10 @@ import (
 // It goes on when the sender hangs up: what it sent is whole and verified, and
 // not every sender sends again.
 func publish(ctx context.Context, broker Store, e *event.Event, deadline time.Time) (stream.Receipt, error) {
-	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
-	defer cancel()
+	ctx = context.WithoutCancel(ctx)
 	unknown := false // an attempt of ours may have stored it
 	for {
-		attempt, done := context.WithTimeout(ctx, attemptTimeout)
-		receipt, err := broker.StoreEvent(attempt, e)
-		done()
+		receipt, err := attempt(ctx, broker, e, deadline)
 		switch {
 		case err == nil:
 			receipt.Duplicate = receipt.Duplicate && !unknown
@@ -34,12 +31,21 @@ func publish(ctx context.Context, broker Store, e *event.Event, deadline time.Ti
 		case !errors.Is(err, stream.ErrInFlight):
 			return stream.Receipt{}, notStored(err)
 		}
-		select {
-		case <-ctx.Done():
+		<-time.After(min(pauseMin+rand.N(pauseMax-pauseMin), time.Until(deadline)))
+		if !time.Now().Before(deadline) {
 			return stream.Receipt{}, notStored(err)
-		case <-time.After(pauseMin + rand.N(pauseMax-pauseMin)):
 		}
 	}
+}
+
+// attempt tries once, for attemptTimeout and not past the deadline.
+func attempt(ctx context.Context, broker Store, e *event.Event, deadline time.Time) (stream.Receipt, error) {
+	if until := time.Now().Add(attemptTimeout); until.Before(deadline) {
+		deadline = until
+	}
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	return broker.StoreEvent(ctx, e)
 }
 
 // notStored tells what a failed publish means to the sender.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"math"
+	"net"
 	"net/http"
 	"runtime/debug"
 	"sync/atomic"
@@ -17,6 +18,7 @@ type room struct {
 	maxRequests int64
 	bytes       atomic.Int64
 	requests    atomic.Int64
+	connections atomic.Int64
 }
 
 func newRoom(c Config) *room {
@@ -36,6 +38,20 @@ func newRoom(c Config) *room {
 // largest is the greatest body that fits when nobody else is there: while a
 // buffer grows, the old one and the new one exist.
 func (r *room) largest() int64 { return (r.maxBytes - requestBytes) / 2 }
+
+// connection counts the connections. One too many is closed before anything is
+// read from it: each has buffers, idle or not.
+func (r *room) connection(c net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateNew:
+		if r.connections.Add(1) > 2*r.maxRequests {
+			_ = c.Close() // the server notices, and tells it with StateClosed
+		}
+	case http.StateClosed, http.StateHijacked:
+		r.connections.Add(-1)
+	case http.StateActive, http.StateIdle:
+	}
+}
 
 // take reserves bytes, or reports that there is no room for them.
 func (r *room) take(n int64) bool {

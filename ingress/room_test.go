@@ -180,6 +180,33 @@ func TestRequestsInFlight(t *testing.T) {
 	})
 }
 
+// A connection too many is closed, and closing one makes room.
+func TestConnections(t *testing.T) {
+	github := source(t, receiver.SourceConfig{Receiver: "github"})
+	d := open(t, ingress.Config{MaxRequests: 2}, testbroker.New(t), github)
+	dial := func() net.Conn {
+		conn, err := net.Dial("tcp", d.server.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		return conn
+	}
+	idle := make([]net.Conn, 4)
+	for i := range idle {
+		idle[i] = dial()
+	}
+	eventually(t, "four are open", func() bool { return d.gauge("belay_ingress_connections") == 4 })
+	if n, err := dial().Read(make([]byte, 1)); err == nil {
+		t.Errorf("the fifth connection is served: %d bytes", n)
+	}
+	_ = idle[0].Close()
+	eventually(t, "there is room again", func() bool { return d.gauge("belay_ingress_connections") == 3 })
+	if resp, _ := d.send(d.request(github, "/webhooks/github", issueOpened, nil)); resp.StatusCode != http.StatusAccepted {
+		t.Errorf("with room: status %d", resp.StatusCode)
+	}
+}
+
 // A body that would not fit with nobody else there is too large, and not asked
 // to come again; whoever runs the door is told at once.
 func TestRoomBelowTheSourcesLimit(t *testing.T) {
