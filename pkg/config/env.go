@@ -57,7 +57,7 @@ type (
 	StoreEnv struct {
 		DedupWindow time.Duration `split_words:"true" default:"24h" placeholder:"DURATION" help:"How long a delivery id is remembered: a second delivery within it is recognised."`
 		Retention   time.Duration `split_words:"true" default:"168h" placeholder:"DURATION" help:"How long events and the record of what was done with them are kept."`
-		MaxBacklog  int64         `split_words:"true" placeholder:"MIB" help:"How much is kept of what came in, in MiB. Above 70 % of it what was handled is dropped early; when it is full of what was not, webhooks are refused. Default: bounded by the disk."`
+		MaxBacklog  int64         `split_words:"true" placeholder:"MIB" help:"How much is kept of what came in, in MiB. Above 70 % of it what was handled is dropped early; when it is full of what was not, webhooks are refused. It must hold what comes in within the deduplication window. Default: bounded by the disk."`
 	}
 	// NatsEnv is how the broker is reached: BELAY_NATS_URL and its credentials.
 	NatsEnv struct {

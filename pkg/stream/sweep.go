@@ -131,10 +131,15 @@ func (b *Broker) purgeHandled(ctx context.Context, name string) error {
 	if keep, err = b.parkedBelow(ctx, name, keep); err != nil {
 		return err
 	}
+	handled := keep
 	if keep, err = olderThan(ctx, s, info.State, keep, time.Now().Add(-info.Config.Duplicates)); err != nil {
 		return err
 	}
 	if keep <= info.State.FirstSeq {
+		if handled > keep {
+			b.log.Warn("stream nearly full of handled events that deduplication still needs: "+
+				"raise the backlog limit or shorten the deduplication window", "stream", name, "bytes", info.State.Bytes, "limit", limit)
+		}
 		return nil
 	}
 	if err := s.Purge(ctx, jetstream.WithPurgeSequence(keep)); err != nil {
