@@ -87,9 +87,7 @@ func TestOutageLongerThanTheBudget(t *testing.T) {
 	if n := d.count("stripe/default", "store_unavailable"); n != 1 {
 		t.Errorf("%v counted, want 1", n)
 	}
-	if err := d.server.Ready(t.Context()); !errors.Is(err, stream.ErrUnavailable) {
-		t.Errorf("ready after %s of nothing: %v", time.Since(start), err)
-	}
+	eventually(t, "it is unready", func() bool { return errors.Is(d.server.Ready(t.Context()), stream.ErrUnavailable) })
 	broker.Restart()
 	eventually(t, "the sender's next try is stored", func() bool {
 		resp, _ := d.send(d.request(stripe, "/webhooks/stripe", `{"id":"evt_1"}`, nil))

@@ -7,6 +7,7 @@ import (
 
 	"github.com/belay-hooks/belay/internal/sources"
 	"github.com/belay-hooks/belay/pkg/config"
+	"github.com/belay-hooks/belay/pkg/receiver"
 )
 
 func parse(t *testing.T, text string) *config.File {
@@ -30,6 +31,18 @@ func TestBuild(t *testing.T) {
 	}
 	if want := []string{"/webhooks/github", "/webhooks/stripe/eu"}; !slices.Equal(urls, want) {
 		t.Errorf("served at %q, want %q", urls, want)
+	}
+}
+
+func TestBuildPassesTheLimitsOn(t *testing.T) {
+	f := parse(t, "sources:\n- {receiver: github, secrets: [a], max_body: 5, max_header: 6, require_https: true, rate_limit: {per_second: 0.5}}\n")
+	built, err := sources.Build(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := built[0]
+	if s.MaxBody() != 5 || s.MaxHeader() != 6 || !s.RequiresHTTPS() || s.Rate() != (receiver.Rate{PerSecond: 0.5, Burst: 1}) {
+		t.Errorf("body %d, headers %d, https %v, rate %+v", s.MaxBody(), s.MaxHeader(), s.RequiresHTTPS(), s.Rate())
 	}
 }
 
