@@ -186,7 +186,11 @@ const shardsKey = "belay.shards"
 // Migrate creates the streams and buckets that are missing and updates those
 // that differ. It may be called any number of times, by many programs at once.
 func (b *Broker) Migrate(ctx context.Context, t Topology) error {
-	stored, err := b.storedShards(ctx)
+	var stored int
+	err := insist(ctx, func(ctx context.Context) (err error) {
+		stored, err = b.storedShards(ctx)
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -204,17 +208,48 @@ func (b *Broker) Migrate(ctx context.Context, t Topology) error {
 		return fmt.Errorf("the deduplication window is %v, but events are kept for %v: want a window that is no longer", t.Window, t.Retention)
 	}
 	for _, s := range t.streams() {
-		if _, err := b.js.CreateOrUpdateStream(ctx, s); err != nil {
+		err := insist(ctx, func(ctx context.Context) error {
+			_, err := b.js.CreateOrUpdateStream(ctx, s)
+			return err
+		})
+		if err != nil {
 			return fmt.Errorf("create or update the stream %s: %w", s.Name, err)
 		}
 	}
 	for _, kv := range t.buckets() {
-		if _, err := b.js.CreateOrUpdateKeyValue(ctx, kv); err != nil {
+		err := insist(ctx, func(ctx context.Context) error {
+			_, err := b.js.CreateOrUpdateKeyValue(ctx, kv)
+			return err
+		})
+		if err != nil {
 			return fmt.Errorf("create or update the bucket %s: %w", kv.Bucket, err)
 		}
 	}
 	b.shards = t.Shards
 	return nil
+}
+
+// insist makes a request that may be made again until it is answered. A cluster
+// that has just started drops requests, or says that it is not available, until
+// its servers have elected their leader.
+func insist(ctx context.Context, request func(context.Context) error) (err error) {
+	const tries, pause = 12, 250 * time.Millisecond
+	for range tries {
+		try, cancel := context.WithTimeout(ctx, requestTimeout)
+		err = request(try)
+		cancel()
+		var api *jetstream.APIError
+		early := errors.Is(err, context.DeadlineExceeded) || errors.As(err, &api) && api.ErrorCode == codeNotLeader
+		if !early {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%w (last error: %w)", ctx.Err(), err)
+		case <-time.After(pause):
+		}
+	}
+	return err
 }
 
 // storedShards is the number of shards that the streams were made with; 0 if
