@@ -35,9 +35,13 @@ func newRoom(c Config) *room {
 	return r
 }
 
+// forLarge is what bodies that are not small may take. A flood of large ones
+// leaves room for the small ones of others.
+func (r *room) forLarge() int64 { return r.maxBytes / 4 * 3 }
+
 // largest is the greatest body that fits when nobody else is there: while a
-// buffer grows, the old one and the new one exist.
-func (r *room) largest() int64 { return (r.maxBytes - requestBytes) / 2 }
+// buffer grows, the new one and an old one of at most half its size exist.
+func (r *room) largest() int64 { return (r.forLarge() - requestBytes) / 3 * 2 }
 
 // connection counts the connections. One too many is closed before anything is
 // read from it: each has buffers, idle or not.
@@ -53,9 +57,9 @@ func (r *room) connection(c net.Conn, state http.ConnState) {
 	}
 }
 
-// take reserves bytes, or reports that there is no room for them.
-func (r *room) take(n int64) bool {
-	if r.bytes.Add(n) > r.maxBytes {
+// take reserves bytes, or reports that with them more would be taken than this.
+func (r *room) take(n, most int64) bool {
+	if r.bytes.Add(n) > most {
 		r.bytes.Add(-n)
 		return false
 	}
@@ -64,7 +68,7 @@ func (r *room) take(n int64) bool {
 
 // enter takes the room of a request without its body.
 func (x *exchange) enter() bool {
-	if x.room.requests.Add(1) > x.room.maxRequests || !x.room.take(requestBytes) {
+	if x.room.requests.Add(1) > x.room.maxRequests || !x.room.take(requestBytes, x.room.maxBytes) {
 		x.room.requests.Add(-1)
 		return false
 	}
@@ -113,8 +117,10 @@ func (x *exchange) read(length, limit int64) (body []byte, err error) {
 // smaller steps the bodies of a flood would all get half-way and none to its end.
 func nextSize(have, length, limit int64) int64 {
 	if length < 0 {
-		// One byte more than is allowed: only then it is known to be too much.
-		return min(max(2*have, firstRead), limit+1)
+		if have <= limit/4 {
+			return min(max(2*have, firstRead), limit+1)
+		}
+		return limit + 1 // one byte more than is allowed shows that it is too much
 	}
 	size := length
 	for size > smallBody && size/16 > have {
@@ -125,7 +131,11 @@ func nextSize(have, length, limit int64) int64 {
 
 // grow moves the body into a buffer of this size.
 func (x *exchange) grow(body []byte, size int64) ([]byte, error) {
-	if !x.room.take(size) {
+	most := x.room.maxBytes
+	if size > smallBody {
+		most = x.room.forLarge()
+	}
+	if !x.room.take(size, most) {
 		return nil, x.overloaded()
 	}
 	grown := append(make([]byte, 0, size), body...)

@@ -149,6 +149,32 @@ func TestClaimsTakeNoRoom(t *testing.T) {
 	}
 }
 
+// While large bodies have all the room that large ones may have, small ones of
+// others are accepted.
+func TestSmallBesideLarge(t *testing.T) {
+	github := source(t, receiver.SourceConfig{Receiver: "github"})
+	d := open(t, ingress.Config{MaxBytes: 8 << 20}, testbroker.New(t), github)
+	conn, err := net.Dial("tcp", d.server.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_, err = fmt.Fprintf(conn, "POST /webhooks/github HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
+		4_000_000, strings.Repeat("x", 1<<20))
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it has its room", func() bool { return d.gauge("belay_ingress_bytes_in_flight") > 4_000_000 })
+	large := d.request(github, "/webhooks/github", `"`+strings.Repeat("x", 3<<20)+`"`, nil)
+	if resp, _ := d.send(large); resp.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("another large one: status %d", resp.StatusCode)
+	}
+	small := d.request(github, "/webhooks/github", `"`+strings.Repeat("x", 60<<10)+`"`, nil)
+	if resp, _ := d.send(small); resp.StatusCode != http.StatusAccepted {
+		t.Errorf("a small one: status %d", resp.StatusCode)
+	}
+}
+
 func TestRequestsInFlight(t *testing.T) {
 	github := source(t, receiver.SourceConfig{Receiver: "github"})
 	d := open(t, ingress.Config{MaxRequests: 1}, testbroker.New(t), github)
