@@ -90,10 +90,14 @@ func (h *Held) Settle(ctx context.Context, v Verdict) error {
 	return nil
 }
 
-// extend moves the message's deadline at the broker.
+// extend moves the deadline at the broker of a message that has no verdict yet:
+// that of one that is to come again is when it does.
 func (h *Held) extend() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.settled {
+		return nil
+	}
 	return h.msg.InProgress()
 }
 
