@@ -199,6 +199,23 @@ func (b *Broker) Open(ctx context.Context) error {
 // again in the next.
 func (b *Broker) epoch() uint64 { return b.nc.Stats().Reconnects }
 
+// WaitOut calls f again, with growing pauses, for as long as the broker is away
+// or full and ctx has not ended. What another call would not change is returned
+// at once.
+func WaitOut(ctx context.Context, f func() error) error {
+	var last error
+	if err := retry(ctx, func() error {
+		last = f()
+		if errors.Is(last, ErrUnavailable) || errors.Is(last, ErrInFlight) || errors.Is(last, ErrFull) {
+			return last
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	return last
+}
+
 // retry calls f until it succeeds or ctx ends, with growing pauses.
 func retry(ctx context.Context, f func() error) error {
 	pause := 50 * time.Millisecond

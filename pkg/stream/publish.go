@@ -65,6 +65,9 @@ const (
 	codeBatchDuplicate jetstream.ErrorCode = 10201
 	codeBatchInflight  jetstream.ErrorCode = 10210 // too many batches at once
 	codeNotLeader      jetstream.ErrorCode = 10008 // JetStream system temporarily unavailable
+	// A message of the batch was lost with the connection: nothing of it is stored.
+	codeBatchIncomplete jetstream.ErrorCode = 10176
+	codeHeaderTooLarge  jetstream.ErrorCode = 10097 // header size exceeds maximum allowed of 64k
 )
 
 // Publish stores one message and returns once the broker has confirmed it.
@@ -93,9 +96,19 @@ const (
 // wait subject replaces what is parked there
 // (https://github.com/nats-io/nats-architecture-and-design/blob/main/adr/ADR-51.md).
 func (b *Broker) Schedule(ctx context.Context, m Message, wait string, at time.Time) error {
+	return b.schedule(ctx, m, wait, at)
+}
+
+// Reschedule is [Broker.Schedule] if what is parked under wait is still the
+// message seq, or nothing where that is 0. It fails with [ErrConflict] otherwise.
+func (b *Broker) Reschedule(ctx context.Context, m Message, wait string, at time.Time, seq uint64) error {
+	return b.schedule(ctx, m, wait, at, jetstream.WithExpectLastSequencePerSubject(seq))
+}
+
+func (b *Broker) schedule(ctx context.Context, m Message, wait string, at time.Time, opts ...jetstream.PublishOpt) error {
 	msg := m.msg(headerSchedule, "@at "+at.UTC().Format(time.RFC3339Nano), headerTarget, m.Subject)
 	msg.Subject = wait
-	if _, err := b.js.PublishMsg(ctx, msg, jetstream.WithRetryAttempts(0)); err != nil {
+	if _, err := b.js.PublishMsg(ctx, msg, append(opts, jetstream.WithRetryAttempts(0))...); err != nil {
 		return fmt.Errorf("schedule %s: %w", m.Subject, brokerError(err))
 	}
 	return b.flushed()
@@ -181,11 +194,11 @@ func brokerError(err error) error {
 		switch api.ErrorCode {
 		case codeResources, codeResourcesFull, codeStoreFailed:
 			return join(ErrFull, err)
-		case codeTooLarge:
+		case codeTooLarge, codeHeaderTooLarge:
 			return join(ErrTooLarge, err)
 		case codeInProcess:
 			return join(ErrInFlight, err)
-		case codeNotLeader, codeBatchInflight:
+		case codeNotLeader, codeBatchInflight, codeBatchIncomplete:
 			return join(ErrUnavailable, err)
 		case jetstream.JSErrCodeStreamWrongLastSequence:
 			return join(ErrConflict, err)
