@@ -87,9 +87,15 @@ func (l *Ledger) write(entries []ledgerEntry) error {
 	if err != nil {
 		return fmt.Errorf("write the ledger %s: %w", l.subject, err)
 	}
+	if half := len(entries) / 2; half > 0 && len(data) > MaxInline {
+		if err := l.write(entries[:half]); err != nil {
+			return err
+		}
+		return l.write(entries[half:])
+	}
 	// All of a group are of one worker, whose handlers end together.
 	ctx := entries[0].ctx
-	if err := retry(ctx, func() error {
+	if err := WaitOut(ctx, func() error {
 		_, err := l.b.Publish(ctx, Message{Subject: l.subject, Data: data})
 		return err
 	}); err != nil {
@@ -135,18 +141,21 @@ func (l *Ledger) load(ctx context.Context, c *Consumer) error {
 	if err != nil {
 		return err
 	}
-	messages, caughtUp, err := l.follow(ctx, since)
+	messages, progress, err := l.follow(ctx, since)
 	if err != nil {
 		return err
 	}
-	select {
-	case <-caughtUp:
-	case <-ctx.Done():
-		messages.Stop()
-		return context.Cause(ctx)
-	case <-time.After(requestTimeout):
-		messages.Stop()
-		return fmt.Errorf("read the ledger %s: %w", l.subject, ErrUnavailable)
+	for caught := false; !caught; {
+		select {
+		case <-ctx.Done():
+			messages.Stop()
+			return context.Cause(ctx)
+		case <-time.After(requestTimeout):
+			messages.Stop()
+			return fmt.Errorf("read the ledger %s: %w", l.subject, ErrUnavailable)
+		case _, more := <-progress:
+			caught = !more
+		}
 	}
 	l.tail.Store(tail)
 	l.mu.Lock()
@@ -157,7 +166,8 @@ func (l *Ledger) load(ctx context.Context, c *Consumer) error {
 }
 
 // follow reads the ledger's messages from the time since on, until it is
-// stopped. The channel is closed when it has read what there was at the start.
+// stopped. The channel tells now and then that it gets on, and is closed when it
+// has read what there was at the start.
 func (l *Ledger) follow(ctx context.Context, since time.Time) (jetstream.MessagesContext, <-chan struct{}, error) {
 	s, err := l.b.stream(ctx, Done)
 	if err != nil {
@@ -175,10 +185,10 @@ func (l *Ledger) follow(ctx context.Context, since time.Time) (jetstream.Message
 	if err != nil {
 		return nil, nil, fmt.Errorf("read the ledger %s: %w", l.subject, brokerError(err))
 	}
-	caughtUp := make(chan struct{})
+	progress := make(chan struct{}, 1)
 	pending := cons.CachedInfo().NumPending
 	if pending == 0 {
-		close(caughtUp)
+		close(progress)
 	}
 	go func() {
 		for read := uint64(0); ; {
@@ -196,12 +206,18 @@ func (l *Ledger) follow(ctx context.Context, since time.Time) (jetstream.Message
 				l.b.log.Error("a record of the ledger cannot be read", "subject", l.subject, "error", err)
 			}
 			l.add(records)
-			if read++; read == pending {
-				close(caughtUp)
+			switch read++; {
+			case read == pending:
+				close(progress)
+			case read < pending:
+				select {
+				case progress <- struct{}{}:
+				default:
+				}
 			}
 		}
 	}()
-	return messages, caughtUp, nil
+	return messages, progress, nil
 }
 
 func (l *Ledger) stopFollowing() {
@@ -235,9 +251,7 @@ func (l *Ledger) prune(ctx context.Context, c *Consumer) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if floor := info.AckFloor.Stream; floor > pruneMargin {
-		l.dropBelow(floor - pruneMargin)
-	}
+	l.dropBelow(max(info.AckFloor.Stream, pruneMargin) - pruneMargin)
 	return nil
 }
 
@@ -251,8 +265,12 @@ func (l *Ledger) dropBelow(floor uint64) {
 	l.pruned = time.Now()
 }
 
+// clockSkew is how far the clocks may differ of the brokers that lead IN and
+// DONE, and of this process.
+const clockSkew = 10 * time.Second
+
 // unfinished tells where the consumer stands: all up to floor is settled, tail
-// is the newest message, and the oldest unsettled one was stored at since.
+// is the newest message, and none of the unsettled ones was finished before since.
 func (c *Consumer) unfinished(ctx context.Context) (floor, tail uint64, since time.Time, err error) {
 	info, err := c.cons.Info(ctx)
 	if err != nil {
@@ -270,10 +288,9 @@ func (c *Consumer) unfinished(ctx context.Context) (floor, tail uint64, since ti
 	m, err := s.GetMsg(ctx, floor+1, jetstream.WithGetMsgSubject(">"))
 	switch err = brokerError(err); {
 	case errors.Is(err, ErrNotFound):
-		// Nothing is unsettled. The minute covers clocks that differ.
-		return floor, tail, time.Now().Add(-time.Minute), nil
+		return floor, tail, time.Now().Add(-clockSkew), nil // nothing is unsettled
 	case err != nil:
 		return 0, 0, since, fmt.Errorf("look up message %d of %s: %w", floor+1, c.stream, err)
 	}
-	return floor, tail, m.Time, nil
+	return floor, tail, m.Time.Add(-clockSkew), nil
 }

@@ -490,3 +490,65 @@ func TestMessageThatComesBackAtOnceIsANewDelivery(t *testing.T) {
 		return n == 20*5
 	})
 }
+
+func TestWhatTheBrokerRefusesIsToldApart(t *testing.T) {
+	b := testbroker.New(t)
+	for _, tc := range []struct {
+		name   string
+		header map[string][]string
+		want   error
+	}{
+		{"headers over its limit", map[string][]string{"a": {string(bytes.Repeat([]byte("x"), 70<<10))}}, stream.ErrTooLarge},
+		{
+			"a batch whose first message was lost with the connection",
+			map[string][]string{"Nats-Batch-Id": {"id"}, "Nats-Batch-Sequence": {"2"}, "Nats-Batch-Commit": {"1"}},
+			stream.ErrUnavailable,
+		},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			_, err := b.Publish(t.Context(), stream.Message{Subject: "belay.in.0.a.b.t", Header: tc.header})
+			if !errors.Is(err, tc.want) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
+func TestRescheduleReplacesOnlyWhatWasSeen(t *testing.T) {
+	b := testbroker.New(t)
+	wait, at := stream.RetryWait("c", 0, 7), time.Now().Add(time.Hour)
+	m := stream.Message{Subject: stream.RetryDue("c", 0, 7)}
+	if err := b.Reschedule(t.Context(), m, wait, at, 0); err != nil {
+		t.Fatal(err)
+	}
+	seen, err := b.Last(t.Context(), stream.Retry, wait)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Reschedule(t.Context(), m, wait, at, 0); !errors.Is(err, stream.ErrConflict) {
+		t.Errorf("over a message that was not seen: %v", err)
+	}
+	if err := b.Reschedule(t.Context(), m, wait, at, seen.Seq); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestLargeGroupOfRecordsIsWritten(t *testing.T) {
+	b := testbroker.New(t)
+	ledger := b.Ledger("c", 0)
+	steps := make([]stream.StepRecord, 20)
+	for i := range steps {
+		steps[i] = stream.StepRecord{Name: fmt.Sprintf("%060d", i), Took: time.Second}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	var wg sync.WaitGroup
+	for i := range 1000 {
+		wg.Go(func() {
+			if err := ledger.Record(ctx, stream.Record{Seq: uint64(i), Outcome: "done", Steps: steps}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+}
