@@ -3,10 +3,12 @@ package worker
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"net/http"
+	"net/url"
 	"strconv"
 	"time"
 
@@ -83,6 +85,10 @@ func (f *forward) Handle(ctx context.Context, e *event.Event) (*handler.Response
 	maps.Copy(request.Header, f.header)
 	response, err := f.client.Do(request)
 	if err != nil {
+		// The whole address is in the client's error, and may hold a secret.
+		if u := (*url.Error)(nil); errors.As(err, &u) {
+			err = u.Err
+		}
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause
 		}
