@@ -37,6 +37,7 @@ const (
 	reasonNever      reason = "handler_gave_up"
 	reasonUnreadable reason = "unreadable"
 	reasonExpired    reason = "expired"
+	reasonTooLarge   reason = "values_too_large"
 )
 
 // outcome is the result of executing a chain.

@@ -23,12 +23,12 @@ type progress struct {
 	Failed int `json:"failed"`
 	// Total counts the attempts of all steps.
 	Total int `json:"total"`
-	// Turn grows whenever the event is parked. A message of an earlier turn is
-	// stale.
+	// Turn counts how often the event was parked. From the first time on it is in
+	// RETRY, and what brings it back carries its turn: a message of an earlier one
+	// is stale, and so is that of IN.
 	Turn int `json:"turn"`
-	// Parked says that the event waits in RETRY until Until.
-	Parked bool      `json:"parked,omitempty"`
-	Until  time.Time `json:"until,omitzero"`
+	// Until is when the turn is due.
+	Until time.Time `json:"until,omitzero"`
 	// Values that the finished steps have left.
 	Values event.Values `json:"values,omitempty"`
 	// Failures are the last ones, oldest first.
@@ -84,6 +84,8 @@ func (r *runner) writeProgress(ctx context.Context, t *task) error {
 	if err != nil {
 		return fmt.Errorf("progress of event %d: %w", t.seq, err)
 	}
-	_, err = r.progress.Put(ctx, r.progressKey(t), data)
-	return err
+	return stream.WaitOut(ctx, func() error {
+		_, err := r.progress.Put(ctx, r.progressKey(t), data)
+		return err
+	})
 }

@@ -72,8 +72,8 @@ func (w *Worker) newRunner(ctx context.Context, c handler.Chain) (*runner, error
 
 func (r *runner) run(fetch, work context.Context) {
 	var wg sync.WaitGroup
-	consumers := len(r.incoming) + 1
-	pull := (r.chain.Concurrency + consumers - 1) / consumers
+	shards := len(r.incoming)
+	pull := (r.chain.Concurrency + shards - 1) / shards
 	for shard, consumer := range r.incoming {
 		wg.Go(func() {
 			consumer.Run(fetch, work, stream.RunConfig{
@@ -97,7 +97,7 @@ type task struct {
 	shard   int    // and
 	seq     uint64 // the place in IN
 	parked  bool   // held is the message of RETRY, not the one of IN
-	turn    int    // of a parked event: the turn that is due
+	turn    int    // of a parked event: the turn that is due, from 1
 	touched bool   // the chain may have worked on it before
 	kept    bool   // it has an entry in PROGRESS
 
@@ -109,7 +109,7 @@ func (r *runner) handleParked(ctx context.Context, h *stream.Held) {
 	t := &task{held: h, parked: true, touched: true}
 	var err error
 	if t.shard, t.seq, err = parseDue(h.Subject); err == nil {
-		t.turn, err = strconv.Atoi(first(h.Header, headerTurn))
+		t.turn, err = turnOf(h.Header)
 	}
 	if err != nil || t.shard >= len(r.ledgers) {
 		r.log.Error("a parked event cannot be read and is dropped; its progress is kept", "subject", h.Subject, "error", err)
@@ -131,8 +131,8 @@ func (r *runner) handle(ctx context.Context, t *task) {
 	if !ready {
 		return
 	}
-	o := r.execute(ctx, t)
-	if err := r.settle(ctx, t, o); err != nil {
+	o, err := r.settle(ctx, t, r.execute(ctx, t))
+	if err != nil {
 		// Nothing is lost: the message was not acknowledged.
 		r.log.Warn("event not settled, it is handed out again",
 			"id", t.event.ID, "outcome", o.kind, "error", err)
@@ -154,26 +154,54 @@ func (r *runner) prepare(ctx context.Context, t *task) (bool, error) {
 	case p.Outcome != "":
 		// It ended, and the process died before the message was acknowledged.
 		return false, r.record(ctx, t, outcome{kind: p.Outcome})
-	case t.parked && t.turn != p.Turn:
-		r.tell(ctx, t, stream.Ack) // a stale copy: a later turn is under way
-		return false, nil
-	case !t.parked && p.Parked:
+	case t.turn < p.Turn:
 		return false, r.parkAgain(ctx, t)
+	case t.parked && !t.kept:
+		return false, r.settleUnreadable(ctx, t, fmt.Errorf("where the chain stood in the event: %w", stream.ErrNotFound))
+	case t.turn > p.Turn:
+		// The progress was stored first: a replica was asked that lags behind.
+		return false, fmt.Errorf("turn %d is due, and the progress that was read is of turn %d", t.turn, p.Turn)
 	}
 	e, err := r.readEvent(ctx, t)
 	switch {
-	case errors.Is(err, stream.ErrUnreadable), errors.Is(err, stream.ErrNotFound):
+	case gone(err):
 		return false, r.settleUnreadable(ctx, t, err)
 	case err != nil:
 		return false, err
 	case !t.parked && !r.chain.Selects(e):
-		// The broker's filters may be wider than the chain's patterns.
-		r.tell(ctx, t, stream.Ack)
-		return false, nil
+		return false, r.pass(ctx, t)
 	}
 	t.event = e
 	e.Values = t.progress.Values
 	return true, nil
+}
+
+// An event that another configuration may select is left to its workers so often,
+// and for so long each time.
+const (
+	maxPassed = 30
+	passFor   = time.Second
+)
+
+// pass settles an event that the chain does not select. The broker's filters may
+// be wider than the chain's patterns; but while a new configuration is rolled out
+// they are those of another one.
+func (r *runner) pass(ctx context.Context, t *task) error {
+	foreign, err := r.incoming[t.shard].Foreign(ctx)
+	switch {
+	case err != nil:
+		return err
+	case foreign && t.held.Deliveries <= maxPassed:
+		r.tell(ctx, t, stream.Again(passFor))
+	default:
+		r.tell(ctx, t, stream.Ack)
+	}
+	return nil
+}
+
+// gone reports whether an event will never be read.
+func gone(err error) bool {
+	return errors.Is(err, stream.ErrUnreadable) || errors.Is(err, stream.ErrNotFound)
 }
 
 // readEvent decodes the event, which a parked message may only refer to.

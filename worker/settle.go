@@ -27,37 +27,48 @@ const (
 // one only the place in IN is.
 const maxParkedBody = 64 << 10
 
-// settle makes an outcome durable and tells the broker. Every arrow is a write
-// that was confirmed before the next begins; a crash between two of them leads
-// back here, and repeats no handler:
+// settle makes an outcome durable, tells the broker, and returns the outcome that
+// it came to. Every arrow is a write that was confirmed before the next begins. An
+// outage of the broker is waited out here, so that only the end of the process can
+// repeat handlers, and only before the first write of a line:
 //
 //	done, responded   [PROGRESS: ended] → DONE → ack
 //	again, soon       PROGRESS → nak with the delay
-//	again, later      PROGRESS: parked, turn+1 → RETRY: scheduled, turn+1 → ack
+//	again, later      PROGRESS: turn+1 → RETRY: scheduled, turn+1 → ack
 //	dead              DEAD → [PROGRESS: ended] → DONE → ack
 //	interrupted       given back; nothing is recorded
 //
 // PROGRESS is written at the end only if the event has an entry there.
-func (r *runner) settle(ctx context.Context, t *task, o outcome) error {
+func (r *runner) settle(ctx context.Context, t *task, o outcome) (outcome, error) {
 	switch o.kind {
 	case done, responded:
-		return r.end(ctx, t, o)
+		return o, r.end(ctx, t, o)
 	case dead:
 		if err := r.bury(ctx, t, o); err != nil {
-			return err
+			return o, err
 		}
-		return r.end(ctx, t, o)
+		return o, r.end(ctx, t, o)
 	case again:
-		if o.wait <= r.config.ShortRetry {
-			t.progress.Parked = false
-			if err := r.writeProgress(ctx, t); err != nil {
-				return err
-			}
-			return t.held.Settle(ctx, stream.Again(o.wait))
+		err := r.postpone(ctx, t, o.wait)
+		if errors.Is(err, stream.ErrTooLarge) {
+			// The values that its handlers left do not fit into PROGRESS.
+			o.kind, o.reason, o.err = dead, reasonTooLarge, err
+			return r.settle(ctx, t, o)
 		}
-		return r.park(ctx, t, time.Now().Add(o.wait))
+		return o, err
 	}
-	return t.held.Settle(ctx, stream.GiveBack)
+	return o, t.held.Settle(ctx, stream.GiveBack)
+}
+
+// postpone keeps where the chain stands and brings the event back after the wait.
+func (r *runner) postpone(ctx context.Context, t *task, wait time.Duration) error {
+	if wait > r.config.ShortRetry {
+		return r.park(ctx, t, time.Now().Add(wait))
+	}
+	if err := r.writeProgress(ctx, t); err != nil {
+		return err
+	}
+	return t.held.Settle(ctx, stream.Again(wait))
 }
 
 // end records that the chain is through with the event.
@@ -88,18 +99,21 @@ func (r *runner) record(ctx context.Context, t *task, o outcome) error {
 // park puts the event away until the time.
 func (r *runner) park(ctx context.Context, t *task, until time.Time) error {
 	t.progress.Turn++
-	t.progress.Parked, t.progress.Until = true, until.UTC()
+	t.progress.Until = until.UTC()
 	if err := r.writeProgress(ctx, t); err != nil {
 		return err
 	}
-	if err := r.schedule(ctx, t); err != nil {
+	m := r.nextTurn(t)
+	if err := stream.WaitOut(ctx, func() error {
+		return r.config.Broker.Schedule(ctx, m, r.waitSubject(t), t.progress.Until)
+	}); err != nil {
 		return err
 	}
 	return t.held.Settle(ctx, stream.Ack)
 }
 
-// schedule writes the message that will bring the event back when its turn is due.
-func (r *runner) schedule(ctx context.Context, t *task) error {
+// nextTurn is the message that brings the event back when its turn is due.
+func (r *runner) nextTurn(t *task) stream.Message {
 	e := *t.event
 	reference := len(e.Body) > maxParkedBody
 	if reference {
@@ -110,32 +124,44 @@ func (r *runner) schedule(ctx context.Context, t *task) error {
 	if reference {
 		header[headerReference] = []string{"1"}
 	}
-	return r.config.Broker.Schedule(ctx,
-		stream.Message{Subject: stream.RetryDue(r.chain.Name, t.shard, t.seq), Header: header, Data: data},
-		stream.RetryWait(r.chain.Name, t.shard, t.seq), t.progress.Until)
+	return stream.Message{Subject: r.dueSubject(t), Header: header, Data: data}
 }
 
-// parkAgain settles the IN message of an event that is parked: a process died
-// between parking it and the ack. If it died before the schedule was stored, the
-// schedule is made up for.
+func (r *runner) waitSubject(t *task) string { return stream.RetryWait(r.chain.Name, t.shard, t.seq) }
+func (r *runner) dueSubject(t *task) string  { return stream.RetryDue(r.chain.Name, t.shard, t.seq) }
+
+func turnOf(header map[string][]string) (int, error) { return strconv.Atoi(first(header, headerTurn)) }
+
+// parkAgain settles the message that an event was parked from: the process died
+// before the ack. If it died before the schedule was stored, the schedule is made
+// up for.
 func (r *runner) parkAgain(ctx context.Context, t *task) error {
-	for _, subject := range []string{
-		stream.RetryWait(r.chain.Name, t.shard, t.seq), stream.RetryDue(r.chain.Name, t.shard, t.seq),
-	} {
-		_, err := r.config.Broker.Last(ctx, stream.Retry, subject)
-		if err == nil {
-			return t.held.Settle(ctx, stream.Ack)
-		}
-		if !errors.Is(err, stream.ErrNotFound) {
+	waiting := uint64(0) // what stands where the schedule belongs
+	for _, subject := range []string{r.waitSubject(t), r.dueSubject(t)} {
+		m, err := r.config.Broker.Last(ctx, stream.Retry, subject)
+		switch {
+		case errors.Is(err, stream.ErrNotFound):
+			continue
+		case err != nil:
 			return err
 		}
+		if turn, err := turnOf(m.Header); err == nil && turn >= t.progress.Turn {
+			return t.held.Settle(ctx, stream.Ack)
+		}
+		if subject == r.waitSubject(t) {
+			waiting = m.Seq
+		}
 	}
-	e, err := r.readEvent(ctx, t)
-	if err != nil {
+	var err error
+	switch t.event, err = r.readEvent(ctx, t); {
+	case gone(err):
+		return r.settleUnreadable(ctx, t, err)
+	case err != nil:
 		return err
 	}
-	t.event = e
-	if err := r.schedule(ctx, t); err != nil {
+	// Another worker may just have parked it for a later turn: that one stays.
+	err = r.config.Broker.Reschedule(ctx, r.nextTurn(t), r.waitSubject(t), t.progress.Until, waiting)
+	if err != nil {
 		return err
 	}
 	return t.held.Settle(ctx, stream.Ack)
@@ -143,14 +169,32 @@ func (r *runner) parkAgain(ctx context.Context, t *task) error {
 
 // bury stores the event whole as a dead letter.
 func (r *runner) bury(ctx context.Context, t *task, o outcome) error {
-	failures, err := json.Marshal(t.progress.Failures)
+	failures, err := failuresHeader(t.progress.Failures)
 	if err != nil {
-		return fmt.Errorf("dead letter: %w", err)
+		return err
 	}
 	header, data := t.event.Encode()
 	r.describeDead(header, t, o)
-	header[headerFailures] = []string{string(failures)}
+	header[headerFailures] = []string{failures}
 	return r.publishDead(ctx, t, header, data)
+}
+
+// maxFailuresHeader bounds what the failures take of a dead letter's headers. The
+// broker takes 64 KiB of them in all, and the event has its own.
+const maxFailuresHeader = 16 << 10
+
+// failuresHeader writes the last of the failures, as many as fit.
+func failuresHeader(failures []failure) (string, error) {
+	for {
+		data, err := json.Marshal(failures)
+		if err != nil {
+			return "", fmt.Errorf("dead letter: %w", err)
+		}
+		if len(data) <= maxFailuresHeader {
+			return string(data), nil
+		}
+		failures = failures[1:]
+	}
 }
 
 // settleUnreadable gives up what is no event, or whose body is gone.
@@ -164,9 +208,12 @@ func (r *runner) settleUnreadable(ctx context.Context, t *task, cause error) err
 	if err := r.publishDead(ctx, t, header, t.held.Data); err != nil {
 		return err
 	}
+	if err := r.end(ctx, t, o); err != nil {
+		return err
+	}
 	r.log.Error("event given up", "shard", t.shard, "seq", t.seq, "reason", o.reason, "error", cause)
 	r.metrics.settled(r.chain.Name, o)
-	return r.end(ctx, t, o)
+	return nil
 }
 
 func (r *runner) describeDead(header map[string][]string, t *task, o outcome) {
@@ -177,11 +224,13 @@ func (r *runner) describeDead(header map[string][]string, t *task, o outcome) {
 }
 
 func (r *runner) publishDead(ctx context.Context, t *task, header map[string][]string, data []byte) error {
-	_, err := r.config.Broker.Publish(ctx, stream.Message{
-		Subject: stream.DeadEvent(r.chain.Name), Header: header, Data: data,
-		ID: r.chain.Name + "." + place(t), Parts: stream.DeadEventParts(r.chain.Name),
+	return stream.WaitOut(ctx, func() error {
+		_, err := r.config.Broker.Publish(ctx, stream.Message{
+			Subject: stream.DeadEvent(r.chain.Name), Header: header, Data: data,
+			ID: r.chain.Name + "." + place(t), Parts: stream.DeadEventParts(r.chain.Name),
+		})
+		return err
 	})
-	return err
 }
 
 func place(t *task) string { return fmt.Sprintf("%d.%d.0", t.shard, t.seq) }

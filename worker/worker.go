@@ -110,8 +110,8 @@ func (w *Worker) setUp(ctx context.Context, all []handler.Chain) (*chains, error
 	return set, nil
 }
 
-// Reload replaces the chains. What is being handled ends under the old ones
-// first; if the new ones cannot be set up the old ones go on.
+// Reload replaces the chains. What is being handled ends under the old ones while
+// the new ones begin; if those cannot be set up the old ones go on.
 func (w *Worker) Reload(ctx context.Context, generation int, all ...handler.Chain) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -142,17 +142,19 @@ func (w *Worker) Run(ctx context.Context) error {
 		}
 	})
 	defer stopping()
+	var running sync.WaitGroup
+	defer running.Wait()
 	for {
 		w.mu.Lock()
 		set, changed := w.current, w.changed
 		w.mu.Unlock()
-		stop := context.AfterFunc(ctx, set.stop)
-		set.run(work)
-		stop()
-		if ctx.Err() != nil {
+		running.Go(func() { set.run(work) })
+		select {
+		case <-ctx.Done():
+			set.stop()
 			return nil
+		case <-changed: // Reload has stopped the set
 		}
-		<-changed // set.stop was called by Reload, which closes it
 	}
 }
 
@@ -163,6 +165,5 @@ func (c *chains) run(work context.Context) {
 	for _, r := range c.runners {
 		wg.Go(func() { r.run(c.fetch, work) })
 	}
-	<-c.fetch.Done() // also where there is no chain
 	wg.Wait()
 }

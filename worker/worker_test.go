@@ -427,6 +427,44 @@ func TestReloadReplacesTheChains(t *testing.T) {
 	c.wait(t, "1:old#1", "2:old#1", "3:new#1")
 }
 
+func TestChainHandlesAsManyEventsAtOnceAsItSays(t *testing.T) {
+	b := testbroker.New(t)
+	began, finish := make(chan struct{}, 2), make(chan struct{})
+	start(t, worker.Config{Broker: b}, handler.Chain{Name: "c", Concurrency: 2, Steps: []handler.Step{{
+		Name: "h", Handler: handler.Do(func(context.Context, *event.Event) error {
+			began <- struct{}{}
+			<-finish
+			return nil
+		}),
+	}}})
+	t.Cleanup(func() { close(finish) })
+	publish(t, b, "1", "push")
+	publish(t, b, "2", "push")
+	waitFor(t, func() bool { return len(began) == 2 })
+}
+
+func TestReloadDoesNotWaitForASlowHandler(t *testing.T) {
+	b := testbroker.New(t)
+	var c calls
+	began, finish := make(chan struct{}), make(chan struct{})
+	w, _ := start(t, worker.Config{Broker: b}, handler.Chain{Name: "slow", Steps: []handler.Step{{
+		Name: "h", Handler: handler.Do(func(context.Context, *event.Event) error {
+			close(began)
+			<-finish
+			return nil
+		}),
+	}}})
+	t.Cleanup(func() { close(finish) })
+	publish(t, b, "1", "push")
+	<-began
+	if err := w.Reload(t.Context(), 1, handler.Chain{Name: "quick", Steps: []handler.Step{c.step(1, "h", nil)}}); err != nil {
+		t.Fatal(err)
+	}
+	publish(t, b, "2", "push")
+	c.wait(t, "2:h#1")
+	waitFor(t, func() bool { return len(records(t, b, "quick", 0)) == 1 })
+}
+
 func TestTwoChainsAndTwoWorkersShareTheEvents(t *testing.T) {
 	b := testbroker.NewSharded(t, 3)
 	const events = 200

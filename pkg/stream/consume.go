@@ -60,6 +60,9 @@ type Consumer struct {
 	stream string
 	name   string
 	cons   jetstream.Consumer
+
+	generation int      // of the configuration that it was set up for here
+	filters    []string // of that configuration, sorted
 }
 
 // EnsureConsumer creates the consumer if it is missing and updates its filters
@@ -69,6 +72,7 @@ func (b *Broker) EnsureConsumer(ctx context.Context, c ConsumerConfig) (*Consume
 	if err != nil {
 		return nil, err
 	}
+	filters := slices.Sorted(slices.Values(c.Filters))
 	cons, err := s.Consumer(ctx, c.Name)
 	switch {
 	case errors.Is(err, jetstream.ErrConsumerNotFound):
@@ -82,7 +86,7 @@ func (b *Broker) EnsureConsumer(ctx context.Context, c ConsumerConfig) (*Consume
 				"consumer", c.Name, "generation", c.Generation, "stored", stored)
 			break
 		}
-		if stored == c.Generation && slices.Equal(filtersOf(have), slices.Sorted(slices.Values(c.Filters))) {
+		if stored == c.Generation && slices.Equal(filtersOf(have), filters) {
 			break
 		}
 		want := have
@@ -97,7 +101,18 @@ func (b *Broker) EnsureConsumer(ctx context.Context, c ConsumerConfig) (*Consume
 	if err != nil {
 		return nil, fmt.Errorf("set up the consumer %s on %s: %w", c.Name, c.Stream, brokerError(err))
 	}
-	return &Consumer{b: b, stream: c.Stream, name: c.Name, cons: cons}, nil
+	return &Consumer{b: b, stream: c.Stream, name: c.Name, cons: cons, generation: c.Generation, filters: filters}, nil
+}
+
+// Foreign reports whether the consumer, as it is at the broker now, selects for
+// another configuration than the one that it was set up for here.
+func (c *Consumer) Foreign(ctx context.Context) (bool, error) {
+	info, err := c.cons.Info(ctx)
+	if err != nil {
+		return false, fmt.Errorf("look up the consumer %s: %w", c.name, brokerError(err))
+	}
+	stored, _ := strconv.Atoi(info.Config.Metadata[generationKey])
+	return stored != c.generation || !slices.Equal(filtersOf(info.Config), c.filters), nil
 }
 
 func filtersOf(c jetstream.ConsumerConfig) []string {
