@@ -329,13 +329,15 @@ func (s *Source) NeedsURL() bool { return s.needsURL }
 // Methods are the HTTP methods that the provider uses.
 func (s *Source) Methods() []string { return s.receiver.Methods }
 
-// Budget is how long an answer may take: four fifths of the time-out of a
-// sender whose time-out is known, for the rest goes by on the way; else 5 s.
+// Budget is how long an answer may take: the time-out of the sender, where it is
+// known, less a fifth or a second, whichever is less, for the way; else 5 s. A
+// second is a handshake and an answer around the globe, and the longest election
+// of a broker's leader, 9 s, fits into what GitHub's 10 s leave.
 func (s *Source) Budget() time.Duration {
 	if s.timeout == 0 {
 		return unknownBudget
 	}
-	return s.timeout * 4 / 5
+	return s.timeout - min(s.timeout/5, time.Second)
 }
 
 // AcceptsType reports whether the provider sends bodies of this content type.

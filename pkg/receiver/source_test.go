@@ -101,7 +101,7 @@ func TestSourceSaysWhatItServes(t *testing.T) {
 		types   map[string]bool
 	}{
 		{
-			SourceConfig{Receiver: "github"}, "github/default", 8 * time.Second, 25 << 20,
+			SourceConfig{Receiver: "github"}, "github/default", 9 * time.Second, 25 << 20,
 			map[string]bool{
 				"application/json": true, "Application/JSON; charset=utf-8": true,
 				"application/x-www-form-urlencoded": true, "text/plain": false, "": false, "application/jsonx": false,
@@ -112,7 +112,7 @@ func TestSourceSaysWhatItServes(t *testing.T) {
 			map[string]bool{"application/json; charset=utf-8": true, "application/x-www-form-urlencoded": false},
 		},
 		{
-			SourceConfig{Receiver: "standardwebhooks", Secrets: []Secret{secretOf("standard-webhooks")}}, "standard-webhooks/default", 12 * time.Second, 1 << 20,
+			SourceConfig{Receiver: "standardwebhooks", Secrets: []Secret{secretOf("standard-webhooks")}}, "standard-webhooks/default", 14 * time.Second, 1 << 20,
 			map[string]bool{"application/json": true, "application/cloudevents+json": true, "application/xml": false},
 		},
 		{
