@@ -30,10 +30,12 @@ const (
 	// leader that died never answers; the next attempt asks its successor.
 	attemptTimeout = 2 * time.Second
 
-	// pauseMin and pauseMax are the bounds of the random pause between two
-	// attempts: short beside an election, and many requests do not ask at once.
+	// pauseMin and pauseMax are the first and the longest pause between two
+	// attempts, give or take a half. While a stream has no leader everything for it
+	// waits here, thousands of requests at times: together they must leave the
+	// broker room for the others.
 	pauseMin = 50 * time.Millisecond
-	pauseMax = 150 * time.Millisecond
+	pauseMax = 400 * time.Millisecond
 
 	// retryLater is what a sender is asked to wait when the store did not confirm,
 	// in seconds: about an election.

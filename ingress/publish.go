@@ -20,7 +20,7 @@ import (
 func publish(ctx context.Context, broker Store, e *event.Event, deadline time.Time) (stream.Receipt, error) {
 	ctx = context.WithoutCancel(ctx)
 	unknown := false // an attempt of ours may have stored it
-	for {
+	for pause := pauseMin; ; pause = min(2*pause, pauseMax) {
 		receipt, err := attempt(ctx, broker, e, deadline)
 		switch {
 		case err == nil:
@@ -31,7 +31,7 @@ func publish(ctx context.Context, broker Store, e *event.Event, deadline time.Ti
 		case !errors.Is(err, stream.ErrInFlight):
 			return stream.Receipt{}, notStored(err)
 		}
-		<-time.After(min(pauseMin+rand.N(pauseMax-pauseMin), time.Until(deadline)))
+		<-time.After(min(pause/2+rand.N(pause), time.Until(deadline)))
 		if !time.Now().Before(deadline) {
 			return stream.Receipt{}, notStored(err)
 		}
