@@ -116,11 +116,13 @@ func (b *Broker) purgeHandled(ctx context.Context, name string) error {
 		return nil
 	}
 	keep := info.State.LastSeq + 1
-	consumers := 0
+	consumers, slowest := 0, ""
 	list := s.ListConsumers(ctx)
 	for c := range list.Info() {
 		consumers++
-		keep = min(keep, c.AckFloor.Stream+1)
+		if floor := c.AckFloor.Stream; floor < keep {
+			keep, slowest = floor+1, c.Name
+		}
 	}
 	if err := list.Err(); err != nil {
 		return fmt.Errorf("list the consumers of %s: %w", name, brokerError(err))
@@ -128,7 +130,12 @@ func (b *Broker) purgeHandled(ctx context.Context, name string) error {
 	if consumers == 0 {
 		return nil // nobody has handled anything
 	}
-	if keep, err = b.parkedBelow(ctx, name, keep); err != nil {
+	if keep <= info.State.FirstSeq {
+		// Of a chain that is gone for good, the consumer has to go too.
+		b.log.Warn("a nearly full stream waits for a consumer", "stream", name, "consumer", slowest)
+		return nil
+	}
+	if keep, err = b.parkedBelow(ctx, name, info.State.FirstSeq, keep); err != nil {
 		return err
 	}
 	handled := keep
@@ -149,8 +156,9 @@ func (b *Broker) purgeHandled(ctx context.Context, name string) error {
 	return nil
 }
 
-// parkedBelow lowers keep to the oldest event of an IN stream that is parked.
-func (b *Broker) parkedBelow(ctx context.Context, in string, keep uint64) (uint64, error) {
+// parkedBelow lowers keep to the oldest parked event that an IN stream, which
+// begins at first, still holds.
+func (b *Broker) parkedBelow(ctx context.Context, in string, first, keep uint64) (uint64, error) {
 	shard, err := ShardOf(in)
 	if err != nil {
 		return 0, err
@@ -165,7 +173,7 @@ func (b *Broker) parkedBelow(ctx context.Context, in string, keep uint64) (uint6
 	}
 	for subject := range info.State.Subjects {
 		seq, err := strconv.ParseUint(subject[strings.LastIndexByte(subject, '.')+1:], 10, 64)
-		if err == nil {
+		if err == nil && seq >= first {
 			// The parts of a large body stand right before their event.
 			keep = min(keep, seq-min(seq, maxBatch))
 		}

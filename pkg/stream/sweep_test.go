@@ -82,6 +82,36 @@ func TestFullStreamRefusesABacklogAndMakesRoomFromHistory(t *testing.T) {
 	}
 }
 
+func TestParkedEventThatIsTooOldToBeKeptHoldsNothingBack(t *testing.T) {
+	b := testbroker.Start(t).Connect()
+	ctx := t.Context()
+	if err := b.Migrate(ctx, stream.Topology{MaxBytes: 4 << 20, Window: 100 * time.Millisecond}); err != nil {
+		t.Fatal(err)
+	}
+	n := fill(t, b, "first")
+	if err := b.Purge(ctx, stream.In(0), "belay.in.>"); err != nil { // as age does
+		t.Fatal(err)
+	}
+	gone := uint64(n)
+	if err := b.Schedule(ctx, stream.Message{Subject: stream.RetryDue("removed", 0, gone)}, stream.RetryWait("removed", 0, gone), time.Now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	n = fill(t, b, "second")
+	config := stream.ConsumerConfig{Stream: stream.In(0), Name: "chain-c", Filters: event.Filters(nil, nil), Start: stream.Start{Earliest: true}}
+	consume(t, b, config, stream.RunConfig{Ledger: b.Ledger("c", 0), Handle: func(ctx context.Context, h *stream.Held) {
+		if err := h.Settle(ctx, stream.Ack); err != nil {
+			t.Error(err)
+		}
+	}})
+	waitFor(t, func() bool {
+		if err := b.SweepOnce(ctx, "test"); err != nil {
+			t.Fatal(err)
+		}
+		first, _ := b.State(ctx, stream.In(0))
+		return first > gone+uint64(n/2)
+	})
+}
+
 func TestOneProcessSweeps(t *testing.T) {
 	b := testbroker.New(t)
 	for _, who := range []string{"first", "second", "first"} {
