@@ -32,7 +32,7 @@ type benchIngressCmd struct {
 	Durability  []string      `default:"relaxed,barrier,always" enum:"relaxed,barrier,always" env:"-" help:"When an answer is given: once the operating system has the webhook (relaxed), once a flush shared with others is done (barrier; what serve does), or once its own is (always)."`
 	Providers   []string      `default:"github,stripe" enum:"github,stripe" env:"-" help:"Whose webhooks are sent."`
 	Connections int           `default:"256" env:"-" help:"How many senders there are, each with a connection."`
-	Rate        float64       `env:"-" help:"How many webhooks are sent a second. 0: each sender sends the next when it has the answer."`
+	Rate        float64       `env:"-" help:"How many webhooks are sent a second, besides those that are sent twice. 0: each sender sends the next when it has the answer."`
 	Duplicates  string        `default:"5%" env:"-" help:"The share that is sent twice."`
 	Rounds      int           `default:"5" env:"-" help:"How often everything is measured, in turns."`
 	Warmup      time.Duration `default:"1s" env:"-" help:"How long each is under load before it is measured."`

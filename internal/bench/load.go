@@ -22,7 +22,8 @@ type Load struct {
 	// Connections is how many webhooks are under way at most, each on a
 	// connection of its own.
 	Connections int
-	// Rate is how many webhooks are sent a second, answered or not, as senders do;
+	// Rate is how many webhooks are sent a second, answered or not, as senders do,
+	// besides those that are sent once more;
 	// so many at most as there are connections. 0: each connection sends the next
 	// one when the last one is answered.
 	Rate float64
