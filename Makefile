@@ -1,6 +1,6 @@
 # run    try Belay out: everything in one process, temporary data, a demo configuration
 # test   everything that must pass
-# test-power   the power cut: root, loop devices and mkfs.ext4 (Debian: e2fsprogs)
+# test-power   the power cut and the full disk: root, loop devices and mkfs.ext4 (Debian: e2fsprogs)
 # lint   the linters of .golangci.yml (downloads and builds golangci-lint the first time)
 # bench  the benchmarks        fuzz   each fuzz test for FUZZTIME        build   bin/
 
@@ -23,7 +23,7 @@ test:
 
 test-power:
 	$(GO) vet -tags power ./test
-	$(GO) test -race -count=1 -tags power -run '^TestPowerCut$$' -v ./test
+	$(GO) test -race -count=1 -tags power -run '^(TestPowerCut|TestDiskFull)$$' -v ./test
 
 lint:
 	$(GO) run $(LINT) run ./...

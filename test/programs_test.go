@@ -117,19 +117,22 @@ func (p *program) stop() {
 // waitReady waits until the program says that it is ready.
 func (p *program) waitReady() {
 	p.t.Helper()
+	waitFor(p.t, p.name+" to be ready", p.isReady)
+}
+
+func (p *program) isReady() bool {
+	p.t.Helper()
 	client := &http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
-	waitFor(p.t, p.name+" to be ready", func() bool {
-		r, err := http.NewRequestWithContext(p.t.Context(), http.MethodGet, "http://"+p.ops+"/readyz", nil)
-		if err != nil {
-			p.t.Fatal(err)
-		}
-		resp, err := client.Do(r)
-		if err != nil {
-			return false
-		}
-		_ = resp.Body.Close()
-		return resp.StatusCode == http.StatusOK
-	})
+	r, err := http.NewRequestWithContext(p.t.Context(), http.MethodGet, "http://"+p.ops+"/readyz", nil)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	resp, err := client.Do(r)
+	if err != nil {
+		return false
+	}
+	_ = resp.Body.Close()
+	return resp.StatusCode == http.StatusOK
 }
 
 // waitFor waits for a fact.

@@ -95,7 +95,11 @@ func (n *node) introduction() string {
 func (n *node) outboxURL() string { return "http://" + dialable(n.outbox.Addr()) }
 
 func (n *node) ingressURL() string {
-	return "http://" + dialable(n.ingress.Addr()) + n.cmd.Prefix
+	scheme := "http://"
+	if n.cmd.TLSCert != "" {
+		scheme = "https://"
+	}
+	return scheme + dialable(n.ingress.Addr()) + n.cmd.Prefix
 }
 
 // ingressFlag is what send needs where it cannot know the address.
