@@ -77,8 +77,9 @@ const (
 	firstRead = 8 << 10
 
 	// unreadyAfter is how long nothing can be stored before the server is unready:
-	// an election of the broker or two are over by then.
-	unreadyAfter = 5 * time.Second
+	// above the longest election of the broker, 9 s, which senders ride out here.
+	// Were it below, all servers would be taken out of service at once.
+	unreadyAfter = 10 * time.Second
 
 	// anotherChance is how long after the last failure the server is ready again,
 	// to see whether the store is.
