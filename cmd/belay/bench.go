@@ -146,6 +146,9 @@ func (c *benchIngressCmd) Run(ctx context.Context, s streams) error {
 				v = variants[len(variants)-1-j]
 			}
 			r, err := b.measure(ctx, i+1, v)
+			if ctx.Err() != nil {
+				return errors.New("stopped before everything was measured")
+			}
 			if err != nil {
 				return fmt.Errorf("measure %s: %w", v, err)
 			}
