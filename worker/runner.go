@@ -119,6 +119,10 @@ func (r *runner) handleParked(ctx context.Context, h *stream.Held) {
 	r.handle(ctx, t)
 }
 
+// settleLate bounds the settlement of an event whose handlers ended after the
+// grace period: it must fit between that and the end of the program's own.
+const settleLate = 3 * time.Second
+
 // handle takes an event from its message to its settlement.
 func (r *runner) handle(ctx context.Context, t *task) {
 	began := time.Now()
@@ -131,7 +135,14 @@ func (r *runner) handle(ctx context.Context, t *task) {
 	if !ready {
 		return
 	}
-	o, err := r.settle(ctx, t, r.execute(ctx, t))
+	o := r.execute(ctx, t)
+	if ctx.Err() != nil {
+		// Handlers that ended although the worker must stop at once did their work.
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), settleLate)
+		defer cancel()
+	}
+	o, err = r.settle(ctx, t, o)
 	if err != nil {
 		// Nothing is lost: the message was not acknowledged.
 		r.log.Warn("event not settled, it is handed out again",

@@ -381,6 +381,24 @@ func TestStopGivesBackWithoutCountingAnAttempt(t *testing.T) {
 	c.wait(t, "e:a#1", "e:b#1", "e:a#1", "e:b#1")
 }
 
+func TestHandlerThatEndsAfterTheGracePeriodIsRecorded(t *testing.T) {
+	b := testbroker.New(t)
+	began := make(chan struct{}, 1)
+	_, stop := start(t, worker.Config{Broker: b, Grace: 50 * time.Millisecond}, handler.Chain{Name: "c", Steps: []handler.Step{{
+		Name: "h", Handler: handler.Do(func(ctx context.Context, _ *event.Event) error {
+			began <- struct{}{}
+			<-ctx.Done()
+			return nil
+		}),
+	}}})
+	publish(t, b, "e", "push")
+	<-began
+	stop()
+	if r := records(t, b, "c", 0); len(r) != 1 || r[0].Outcome != "done" {
+		t.Errorf("records: %+v", r)
+	}
+}
+
 func TestParkedEventSurvivesANewWorker(t *testing.T) {
 	b := testbroker.New(t)
 	var c calls
@@ -515,7 +533,7 @@ func TestForeignMessageBecomesADeadLetter(t *testing.T) {
 
 func waitFor(t *testing.T, condition func() bool) {
 	t.Helper()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(45 * time.Second) // above the 30 s after which a lost message comes again
 	for !condition() {
 		select {
 		case <-deadline:

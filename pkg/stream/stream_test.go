@@ -390,7 +390,9 @@ func TestBucket(t *testing.T) {
 
 func waitFor(t *testing.T, condition func() bool) {
 	t.Helper()
-	deadline := time.After(20 * time.Second)
+	// A message that was on its way when the broker died is handed out again after
+	// its deadline of 30 s.
+	deadline := time.After(45 * time.Second)
 	for !condition() {
 		select {
 		case <-deadline:
