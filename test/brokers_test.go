@@ -223,7 +223,7 @@ func (s *sending) start(rate int, first uint64) {
 
 func (s *sending) send(n uint64) {
 	sender := s.take()
-	a := sender.Send(n)
+	a := sender.Send(s.t.Context(), n)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.idle = append(s.idle, sender)

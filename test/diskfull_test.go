@@ -20,7 +20,7 @@ func TestDiskFull(t *testing.T) {
 	s := p.sender()
 	defer s.Close()
 	send := func() int {
-		a := s.Send(p.next())
+		a := s.Send(t.Context(), p.next())
 		p.note(a)
 		return a.Status
 	}

@@ -113,7 +113,7 @@ func (p *powered) sendUntil(after time.Duration, cut func()) {
 		group.Go(func() {
 			s := p.sender()
 			defer s.Close()
-			for p.note(s.Send(p.next())) {
+			for p.note(s.Send(p.t.Context(), p.next())) {
 			}
 		})
 	}
@@ -130,7 +130,7 @@ func (p *powered) resend() {
 	for n := uint64(1); n <= uint64(p.sent); n++ {
 		if !p.accepted[n] {
 			waitFor(p.t, load.ID(n)+" to be accepted", func() bool {
-				a := s.Send(n)
+				a := s.Send(p.t.Context(), n)
 				p.note(a)
 				return a.Accepted()
 			})

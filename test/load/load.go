@@ -6,6 +6,7 @@ package load
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -104,19 +105,22 @@ func (s *Sender) Close() {
 	}
 }
 
-// Send sends the n-th webhook once.
-func (s *Sender) Send(n uint64) Answer {
+// Send sends the n-th webhook once. The context bounds only the making of a
+// connection.
+func (s *Sender) Send(ctx context.Context, n uint64) Answer {
 	a := Answer{Number: n, Sent: time.Now()}
-	if err := s.send(&a); err != nil {
+	if err := s.send(ctx, &a); err != nil {
 		s.Close()
 	}
 	a.Took = time.Since(a.Sent)
 	return a
 }
 
-func (s *Sender) send(a *Answer) (err error) {
+func (s *Sender) send(ctx context.Context, a *Answer) (err error) {
 	if s.conn == nil {
-		if s.conn, err = net.DialTimeout("tcp", s.addr, s.timeout); err != nil {
+		dialer := net.Dialer{Timeout: s.timeout}
+		if s.conn, err = dialer.DialContext(ctx, "tcp", s.addr); err != nil {
+			s.conn = nil
 			return err
 		}
 		s.in = bufio.NewReader(s.conn)

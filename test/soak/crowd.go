@@ -85,7 +85,7 @@ func (c *crowd) choose() (n uint64, again bool) {
 func (c *crowd) insist(ctx context.Context, s *load.Sender, n uint64, again bool) bool {
 	const pause = 50 * time.Millisecond
 	for start := time.Now(); ; {
-		a := s.Send(n)
+		a := s.Send(ctx, n)
 		c.note(a, start, again)
 		if a.Accepted() {
 			return ctx.Err() == nil

@@ -79,7 +79,7 @@ func (s *soak) run(ctx context.Context) error {
 	if err != nil || ctx.Err() != nil {
 		return err
 	}
-	fmt.Printf("%s of sending, %d kills of the ingress and %d of the NATS server (sync_interval %s), %d ends of their own\n%s",
+	fmt.Fprintf(os.Stdout, "%s of sending, %d kills of the ingress and %d of the NATS server (sync_interval %s), %d ends of their own\n%s",
 		time.Since(start).Round(time.Second), s.kills["ingress"], s.kills["nats-server"], s.sync, s.ingress.ends+s.server.ends, c)
 	return s.check(ctx, c)
 }
@@ -164,7 +164,7 @@ func (s *soak) check(ctx context.Context, c *crowd) error {
 			unanswered++
 		}
 	}
-	fmt.Printf("stored: %d distinct; accepted and missing: %d; stored twice: %d; stored without an answer: %d\n",
+	fmt.Fprintf(os.Stdout, "stored: %d distinct; accepted and missing: %d; stored twice: %d; stored without an answer: %d\n",
 		len(count), missing, twice, unanswered)
 	var wrong []string
 	if missing > 0 {
