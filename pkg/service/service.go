@@ -12,6 +12,8 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"go.uber.org/zap/zapcore"
 )
 
 // Config is how a program is run.
@@ -39,10 +41,15 @@ type Service struct {
 	Ops *Ops
 
 	group Group
+	lines *zapcore.BufferedWriteSyncer // of a log for machines; else nil
 }
 
-// New makes the logger and binds the ops port. [Service.Run] frees the port; a
-// caller that does not get that far calls [Service.Close].
+// logEvery is how long a line of a log for machines may wait for others, to be
+// written with them. A process that is killed takes these last lines with it.
+const logEvery = 50 * time.Millisecond
+
+// New makes the logger and binds the ops port. Whoever calls it calls
+// [Service.Close] in the end.
 func New(c Config) (*Service, error) {
 	if c.ShutdownDelay < 0 || c.ShutdownGrace < 0 {
 		return nil, errors.New("the shutdown delay or grace is negative, want 0s or more")
@@ -50,17 +57,20 @@ func New(c Config) (*Service, error) {
 	if c.LogTo == nil {
 		c.LogTo = os.Stderr
 	}
-	log, err := Logger(c.LogTo, c.LogFormat, c.LogLevel)
-	if err != nil {
+	s := &Service{}
+	if c.LogFormat != LogText {
+		s.lines = &zapcore.BufferedWriteSyncer{WS: zapcore.AddSync(c.LogTo), FlushInterval: logEvery}
+		c.LogTo = s.lines
+	}
+	var err error
+	if s.Log, err = Logger(c.LogTo, c.LogFormat, c.LogLevel); err != nil {
 		return nil, err
 	}
-	ops, err := NewOps(c.OpsAddr)
-	if err != nil {
+	if s.Ops, err = NewOps(c.OpsAddr); err != nil {
 		return nil, err
 	}
-	s := &Service{Log: log, Ops: ops}
-	s.group = Group{Unready: ops.Draining, Delay: c.ShutdownDelay, Grace: c.ShutdownGrace, Log: s.Log}
-	s.group.Add("ops", ops)
+	s.group = Group{Unready: s.Ops.Draining, Delay: c.ShutdownDelay, Grace: c.ShutdownGrace, Log: s.Log}
+	s.group.Add("ops", s.Ops)
 	return s, nil
 }
 
@@ -72,8 +82,15 @@ func (s *Service) Add(name string, c Component) { s.group.Add(name, c) }
 // that it is unready, waits the delay, and stops the components in reverse.
 func (s *Service) Run(ctx context.Context) error { return s.group.Run(ctx) }
 
-// Close frees the port of a service that was never run.
-func (s *Service) Close() error { return s.Ops.Close() }
+// Close frees the port of a service that was never run, and writes the last lines
+// of the log.
+func (s *Service) Close() error {
+	err := s.Ops.Close()
+	if s.lines != nil {
+		err = errors.Join(err, s.lines.Stop())
+	}
+	return err
+}
 
 // Main runs a program and ends the process: with 0, with what the error's
 // ExitCode() int says, or with 1. The first SIGINT or SIGTERM ends the context,
