@@ -1,8 +1,20 @@
 package receiver
 
 import (
+	"crypto/subtle"
+	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
+	"strings"
+)
+
+const (
+	// maxFill bounds in bytes what a request brings into an answer.
+	maxFill = 4096
+	// maxProven bounds what a stranger can have signed by an answer.
+	maxProven = 256
 )
 
 // Answer is the HTTP answer that a provider wants.
@@ -15,18 +27,99 @@ type Answer struct {
 	Body []byte
 }
 
+// orNone is the answer, or an empty one.
+func (a *Answer) orNone() Answer {
+	if a == nil {
+		return Answer{}
+	}
+	return *a
+}
+
+func (a *Answer) write(w http.ResponseWriter) {
+	if a.ContentType != "" {
+		w.Header().Set("Content-Type", a.ContentType)
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+	}
+	w.WriteHeader(a.Status)
+	_, _ = w.Write(a.Body) // a sender that hung up will try again
+}
+
 // An answer is a compiled [AnswerForm].
 type answer struct {
 	status      int
 	contentType string
 	body        template
+	proof       *proof
 }
 
-func (a answer) fill(q *request) Answer {
-	if len(a.body) == 0 {
-		return Answer{Status: a.status}
+// A proof is a compiled [Proof].
+type proof struct {
+	content   template
+	algorithm algorithm
+	encoding  encoding
+}
+
+// answered fills an answer for a request that is accepted.
+func (s *Source) answered(a answer, q *request) (Received, error) {
+	filled, ok, err := s.fill(a, q)
+	if err == nil && !ok {
+		err = refuse(Unreadable, "the request has nothing to answer with")
 	}
-	return Answer{Status: a.status, ContentType: a.contentType, Body: []byte(a.body.text(q))}
+	return Received{Answer: filled}, err
+}
+
+// fill is the answer to a request. It is not ok if the request does not have
+// what belongs into it.
+func (s *Source) fill(a answer, q *request) (filled Answer, ok bool, err error) {
+	if len(a.body) == 0 {
+		return Answer{Status: a.status}, true, nil
+	}
+	if a.proof != nil {
+		if ok, err = s.prove(a.proof, q); !ok || err != nil {
+			return Answer{}, false, err
+		}
+	}
+	var body []byte
+	for _, p := range a.body {
+		v := q.value(p)
+		switch {
+		case v == "" || p.kind != literal && len(v) > maxFill:
+			return Answer{}, false, nil
+		case p.kind != literal && isJSON(mediaType(a.contentType)):
+			v = jsonEscape(v)
+		}
+		body = append(body, v...)
+	}
+	return Answer{Status: a.status, ContentType: a.contentType, Body: body}, true, nil
+}
+
+// prove signs what the answer is to prove; not ok if the request has nothing
+// that may be signed.
+func (s *Source) prove(p *proof, q *request) (ok bool, err error) {
+	text := p.content.text(q)
+	const harmless = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/="
+	if text == "" || len(text) > maxProven || strings.Trim(text, harmless) != "" {
+		return false, nil
+	}
+	key, err := s.signatures[0].secretKey(s.secrets[0])
+	if err != nil {
+		return false, refuse(SecretUnavailable, "%v", err)
+	}
+	sum, err := p.algorithm.sign(key, p.content, q)
+	if err != nil {
+		return false, refuse(SecretUnavailable, "%v", err)
+	}
+	q.proof = p.encoding.encode(sum)
+	return true, nil
+}
+
+// jsonEscape makes a value safe between the quotes of a JSON string.
+func jsonEscape(s string) string {
+	quoted, err := json.Marshal(s)
+	if err != nil {
+		return ""
+	}
+	return string(quoted[1 : len(quoted)-1])
 }
 
 // An unstored is a compiled [Unstored].
@@ -35,18 +128,34 @@ type unstored struct {
 	answer answer
 }
 
+// A condition is that a template has a value. Neither an empty value nor an
+// absent one ever has it.
 type condition struct {
 	template template
 	want     string
+	any      bool
 }
 
 func (u unstored) matches(q *request) bool {
 	for _, c := range u.when {
-		if c.template.text(q) != c.want {
+		got := c.template.text(q)
+		if got == "" || !c.any && subtle.ConstantTimeCompare([]byte(got), []byte(c.want)) != 1 {
 			return false
 		}
 	}
 	return true
+}
+
+// templates are all that are filled from a request.
+func (u unstored) templates() []choice {
+	all := []choice{{u.answer.body}}
+	if u.answer.proof != nil {
+		all = append(all, choice{u.answer.proof.content})
+	}
+	for _, c := range u.when {
+		all = append(all, choice{c.template})
+	}
+	return all
 }
 
 func (c *compiler) answer(field string, f AnswerForm) (answer, error) {
@@ -58,27 +167,65 @@ func (c *compiler) answer(field string, f AnswerForm) (answer, error) {
 		a.contentType = "text/plain; charset=utf-8"
 	}
 	var err error
-	a.body, err = c.template(field+".body", f.Body)
-	return a, err
+	if a.body, err = c.template(field+".body", f.Body); err != nil {
+		return a, err
+	}
+	if a.proof, err = c.proof(field+".proof.", f.Proof); err != nil {
+		return a, err
+	}
+	if (a.proof != nil) != (choice{a.body}).uses(proofText) {
+		return a, c.blame(field+".body", f.Body, "{signature} where, and only where, there is a proof")
+	}
+	return a, nil
+}
+
+func (c *compiler) proof(field string, f *Proof) (p *proof, err error) {
+	if f == nil {
+		return nil, nil
+	}
+	p = &proof{}
+	if p.content, err = c.template(field+"content", f.Content); err != nil {
+		return nil, err
+	}
+	if p.encoding, err = oneOf(c, field+"encoding", f.Encoding, encodings); err != nil {
+		return nil, err
+	}
+	if p.algorithm, err = oneOf(c, field+"algorithm", f.Algorithm, algorithms); err != nil {
+		return nil, err
+	}
+	if _, ok := p.algorithm.(hmacOf); !ok {
+		return nil, c.blame(field+"algorithm", f.Algorithm, "one of the HMACs")
+	}
+	return p, nil
 }
 
 func (c *compiler) unstored(forms []Unstored) ([]unstored, error) {
 	var all []unstored
 	for i, f := range forms {
-		field := fmt.Sprintf("unstored[%d]", i)
-		a, err := c.answer(field+".answer", f.Answer)
+		field := fmt.Sprintf("unstored[%d].", i)
+		if len(f.When) == 0 {
+			return nil, &FieldError{Field: field + "when", Want: "a condition: without one nothing would be stored"}
+		}
+		u, err := c.kind(field, f.When, f.Answer)
 		if err != nil {
 			return nil, err
-		}
-		u := unstored{answer: a}
-		for text, want := range f.When {
-			t, err := c.template(field+".when", text)
-			if err != nil {
-				return nil, err
-			}
-			u.when = append(u.when, condition{t, want})
 		}
 		all = append(all, u)
 	}
 	return all, nil
+}
+
+// kind compiles a kind of request that is answered and not stored.
+func (c *compiler) kind(field string, when map[string]string, f AnswerForm) (u unstored, err error) {
+	if u.answer, err = c.answer(field+"answer", f); err != nil {
+		return u, err
+	}
+	for _, text := range slices.Sorted(maps.Keys(when)) {
+		t, err := c.template(field+"when", text)
+		if err != nil {
+			return u, err
+		}
+		u.when = append(u.when, condition{template: t, want: c.expand(when[text]), any: when[text] == "*"})
+	}
+	return u, nil
 }

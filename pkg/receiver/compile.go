@@ -3,7 +3,6 @@ package receiver
 import (
 	"fmt"
 	"maps"
-	"net/http"
 	"slices"
 	"strings"
 )
@@ -81,14 +80,6 @@ func (c *compiler) choice(field string, texts Templates) (choice, error) {
 		}
 	}
 	return all, nil
-}
-
-func (c *compiler) place(field string, p Place) (place, error) {
-	name := c.expand(p.Header)
-	if !isToken(name) {
-		return place{}, c.blame(field+"header", p.Header, "the name of a header")
-	}
-	return place{http.CanonicalHeaderKey(name), c.expand(p.Separator), c.expand(p.Prefix)}, nil
 }
 
 // oneOf looks up a word of the form among those that have a meaning.

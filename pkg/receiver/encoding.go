@@ -1,25 +1,14 @@
 package receiver
 
 import (
-	"crypto/sha1" //nolint:gosec // still what some providers sign with, inside an HMAC
-	"crypto/sha256"
-	"crypto/sha512"
 	"encoding/base64"
 	"encoding/hex"
-	"hash"
+	"encoding/pem"
+	"errors"
 	"strings"
 )
 
-// An algorithm makes the hash of an HMAC.
-type algorithm func() hash.Hash
-
-var algorithms = map[string]algorithm{
-	"hmac-sha1":   sha1.New,
-	"hmac-sha256": sha256.New,
-	"hmac-sha512": sha512.New,
-}
-
-// An encoding is how a signature is written in a header.
+// An encoding is how a signature is written.
 type encoding struct {
 	encode func([]byte) string
 	decode func(string) ([]byte, error)
@@ -29,6 +18,7 @@ var encodings = map[string]encoding{
 	"hex":       {hex.EncodeToString, hex.DecodeString},
 	"base64":    {base64.StdEncoding.EncodeToString, decodeBase64(base64.RawStdEncoding)},
 	"base64url": {base64.URLEncoding.EncodeToString, decodeBase64(base64.RawURLEncoding)},
+	"text":      {func(b []byte) string { return string(b) }, func(s string) ([]byte, error) { return []byte(s), nil }},
 }
 
 // decodeBase64 decodes with or without padding: senders differ.
@@ -44,6 +34,22 @@ var keyForms = map[string]keyForm{
 	"hex":    hex.DecodeString,
 	"base64": encodings["base64"].decode,
 	"whsec-base64": func(s string) ([]byte, error) {
-		return encodings["base64"].decode(strings.TrimPrefix(s, "whsec_"))
+		// Supabase shows its secrets as v1,whsec_….
+		return encodings["base64"].decode(strings.TrimPrefix(strings.TrimPrefix(s, "v1,"), "whsec_"))
+	},
+	"whpk-base64": func(s string) ([]byte, error) {
+		for _, prefix := range []string{"whpk_", "whsk_"} {
+			if key, ok := strings.CutPrefix(s, prefix); ok {
+				return encodings["base64"].decode(key)
+			}
+		}
+		return nil, errors.New("no whpk_ before the key")
+	},
+	"pem": func(s string) ([]byte, error) {
+		block, _ := pem.Decode([]byte(s))
+		if block == nil {
+			return nil, errors.New("no PEM")
+		}
+		return block.Bytes, nil
 	},
 }

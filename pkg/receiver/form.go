@@ -18,6 +18,9 @@ import (
 //	{form:name}    a field of a form-encoded body
 //	{query:name}   a parameter of the URL's query
 //	{param:name}   a parameter of the source; its value may hold placeholders too
+//	{form_sorted}  the fields of a form-encoded body: name and value of each, in the order of the names
+//	{document}     the JSON text that {json:…} looks into, as it was sent
+//	{signature}    in an answer: what its Proof signs
 //
 // A brace that no lower-case letter follows stands for itself. A placeholder
 // that finds nothing, or an empty value, makes its whole template absent. Where
@@ -30,6 +33,10 @@ type Form struct {
 	Name string `yaml:"name"`
 	// Docs is the page of the provider that this file follows.
 	Docs string `yaml:"docs"`
+	// About says what a secret of this provider is, and where to find it.
+	About string `yaml:"about"`
+	// Setup are the steps at the provider. Absent: general ones.
+	Setup []string `yaml:"setup"`
 	// Aliases are other names that configuration may use.
 	Aliases []string `yaml:"aliases"`
 
@@ -64,6 +71,9 @@ type Form struct {
 	// Keep lists the headers that travel with the event.
 	Keep []string `yaml:"keep"`
 
+	// Handshakes are requests that the provider does not sign: they are answered
+	// before anything is verified, and nothing of them is stored.
+	Handshakes []Handshake `yaml:"handshakes"`
 	// Unstored are requests that are verified and answered but are no events:
 	// pings and handshakes.
 	Unstored []Unstored `yaml:"unstored"`
@@ -81,17 +91,24 @@ type Param struct {
 	Allowed []string `yaml:"allowed"`
 }
 
-// Place is where a value stands in a header. With a separator the header is a
-// list of items, of which those with the prefix count, so that both
+// Place is where a value stands: in a header, or in one of the other places
+// (one of Header, Query, Form and JSON is given). With a separator it is a list
+// of items, of which those with the prefix count, so that both
 //
 //	Stripe-Signature: t=1492774577,v1=5257a869e7,v1=6ffbb59b22
 //	webhook-signature: v1,K5oZfzN95Z9U= v1a,hnO3f9T8Yt==
 //
 // are places. Blanks and commas around an item are not part of it. Without a
-// separator the whole header is one item.
+// separator all of it is one item.
 type Place struct {
 	// Header is the header's name. It may stand in a request only once.
 	Header string `yaml:"header"`
+	// Query is a parameter of the URL's query.
+	Query string `yaml:"query"`
+	// Form is a field of a form-encoded body.
+	Form string `yaml:"form"`
+	// JSON is a value of the JSON document: keys and array indices between dots.
+	JSON string `yaml:"json"`
 	// Separator stands between the items of a list. Empty: there is one item.
 	Separator string `yaml:"separator"`
 	// Prefix begins the item and is not part of the value: sha256= or v1=.
@@ -105,14 +122,27 @@ type Signature struct {
 	// to a bound; those that are not well-formed are passed over.
 	Place `yaml:",inline"`
 	// Encoding is how the signature is written: hex (in either case), base64 or
-	// base64url (both with or without padding).
+	// base64url (both with or without padding), or text (a token as it is).
 	Encoding string `yaml:"encoding"`
-	// Algorithm is hmac-sha1, hmac-sha256 or hmac-sha512.
+	// Algorithm is one of
+	//
+	//	hmac-md5 hmac-sha1 hmac-sha256 hmac-sha384 hmac-sha512
+	//	ed25519       (RFC 8032)
+	//	ecdsa-sha256  on the curve P-256, the signature in ASN.1 (X9.62)
+	//	rsa-sha1 rsa-sha256  PKCS #1 v1.5 (RFC 8017)
+	//	token         nothing is signed: the secret itself is sent. With the
+	//	              encoding base64 and the prefix "Basic " it is basic
+	//	              authentication, and the secret user:password.
+	//
+	// Of the pairs of keys the secret is the public key, in DER, or the 32 bytes of
+	// ed25519. A private key (PKCS #8, or the 64 bytes of ed25519) can sign too.
 	Algorithm string `yaml:"algorithm"`
-	// Secret is how the secret's text becomes a key: raw (its bytes), hex,
-	// base64, or whsec-base64 (base64 after an optional whsec_). Default: raw.
+	// Secret is how the secret's text becomes a key: raw (its bytes), hex, base64,
+	// whsec-base64 (base64 after an optional whsec_ or v1,whsec_), whpk-base64 (after
+	// whpk_, or whsk_ where it is the private key) or pem. Default: raw.
 	Secret string `yaml:"secret"`
-	// Content is the template of what is signed. All of it must be there.
+	// Content is the template of what is signed. All of it must be there. A token
+	// has none.
 	Content string `yaml:"content"`
 }
 
@@ -123,13 +153,30 @@ type Timestamp struct {
 	Place `yaml:",inline"`
 	// Unit is how it is written: s or ms (since 1970, digits only), or rfc3339.
 	Unit string `yaml:"unit"`
-	// Tolerance is how far it may lie in the past, and in the future.
+	// Tolerance is how far it may lie in the past, and in the future. Zero: any
+	// time is accepted, unless the source says more; for providers that give no
+	// figure, and may send a retry under the time of the first attempt.
 	Tolerance time.Duration `yaml:"tolerance"`
+}
+
+// Handshake is a kind of request that proves nothing, and is answered all the
+// same: the provider tries the URL out. One whose answer cannot be filled is
+// none. A request that carries a signature is none either, where events come by
+// the same method.
+type Handshake struct {
+	// Method is the HTTP method. Default: POST.
+	Method string `yaml:"method"`
+	// When maps templates to the value that each must have, as in [Unstored].
+	When map[string]string `yaml:"when"`
+	// Answer is what the provider wants to hear.
+	Answer AnswerForm `yaml:"answer"`
 }
 
 // Unstored is a kind of request that is verified and answered, but not stored.
 type Unstored struct {
-	// When maps templates to the value that each must have.
+	// When maps templates to the value that each must have: a text, in which
+	// {param:…} may stand, or * for any value that is not empty. A parameter that
+	// is left empty fits nothing.
 	When map[string]string `yaml:"when"`
 	// Answer is what the provider wants to hear.
 	Answer AnswerForm `yaml:"answer"`
@@ -141,8 +188,23 @@ type AnswerForm struct {
 	Status int `yaml:"status"`
 	// ContentType is the media type of the body. Default: text/plain; charset=utf-8.
 	ContentType string `yaml:"content_type"`
-	// Body is the template of the body. Default: empty.
+	// Body is the template of the body. Default: empty. In JSON what fills it is
+	// escaped.
 	Body string `yaml:"body"`
+	// Proof is what {signature} in the body stands for.
+	Proof *Proof `yaml:"proof"`
+}
+
+// Proof is a signature that an answer shows, to prove that we hold the secret.
+// What a stranger could have signed in this way is bounded: no more than 256
+// letters, digits and the signs -._~+/=, so that it is no body of a webhook.
+type Proof struct {
+	// Content is the template of what is signed.
+	Content string `yaml:"content"`
+	// Algorithm is one of the hmac- of [Signature]. The key is the first secret.
+	Algorithm string `yaml:"algorithm"`
+	// Encoding is how the signature is written, as in [Signature].
+	Encoding string `yaml:"encoding"`
 }
 
 // Templates is an ordered choice: the first template that is not absent. In

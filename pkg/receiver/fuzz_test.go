@@ -19,11 +19,11 @@ func FuzzSignatureHeader(f *testing.F) {
 			r := newRequest("application/json", someBody)
 			r.Header.Set("Webhook-Id", second)
 			for _, header := range s.single {
-				if s.clock != nil && header == s.clock.header && header != s.signatures[0].header {
+				if s.clock != nil && header == s.clock.at.arg && header != s.signatures[0].at.arg {
 					r.Header.Set(header, second)
 				}
 			}
-			r.Header.Set(s.signatures[0].header, signature)
+			r.Header.Set(s.signatures[0].at.arg, signature)
 			_, err := s.Receive(r, someBody, now)
 			refusal, ok := errors.AsType[*Refusal](err)
 			if !ok {

@@ -10,7 +10,8 @@ import (
 
 // Middleware lets only genuine requests of the source through to next, with
 // their body to be read again. It is the verification alone, for a server of
-// one's own: nothing is stored, and pings come through. Others are answered as
+// one's own: nothing is stored, and signed pings come through. Unsigned handshakes
+// are answered ([Form].Handshakes). Others are answered as
 // Belay answers them, without a word on what was wrong: 401, 413 above the
 // source's body limit, 400 if the body cannot be read, 503 if the secret cannot.
 func Middleware(s *Source, next http.Handler) http.Handler {
@@ -24,12 +25,21 @@ func Middleware(s *Source, next http.Handler) http.Handler {
 			http.Error(w, http.StatusText(status), status)
 			return
 		}
-		if err := s.verify(&request{Request: r, body: body}, time.Now()); err != nil {
+		q := s.request(r, body)
+		answer, err := s.shake(q)
+		if err == nil && answer == nil {
+			err = s.verify(q, time.Now())
+		}
+		if err != nil {
 			status := http.StatusUnauthorized
 			if refusal, ok := errors.AsType[*Refusal](err); ok {
 				status = refusal.Status
 			}
 			http.Error(w, http.StatusText(status), status)
+			return
+		}
+		if answer != nil {
+			answer.write(w)
 			return
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))

@@ -5,8 +5,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tidwall/gjson"
-
 	"github.com/belay-hooks/belay/pkg/event"
 )
 
@@ -28,7 +26,10 @@ type Received struct {
 // caller's to check. The event shares the body's bytes and the request's header
 // values. The error is a [*Refusal].
 func (s *Source) Receive(r *http.Request, body []byte, now time.Time) (Received, error) {
-	q := &request{Request: r, body: body}
+	q := s.request(r, body)
+	if answered, err := s.shake(q); err != nil || answered != nil {
+		return Received{Answer: answered.orNone()}, err
+	}
 	if err := s.verify(q, now); err != nil {
 		return Received{}, err
 	}
@@ -37,14 +38,16 @@ func (s *Source) Receive(r *http.Request, body []byte, now time.Time) (Received,
 	}
 	for _, u := range s.unstored {
 		if u.matches(q) {
-			return Received{Answer: u.answer.fill(q)}, nil
+			return s.answered(u.answer, q)
 		}
 	}
 	e, err := s.newEvent(q, now)
 	if err != nil {
 		return Received{}, err
 	}
-	return Received{Event: e, Answer: s.answer.fill(q)}, nil
+	received, err := s.answered(s.answer, q)
+	received.Event = e
+	return received, err
 }
 
 // verify proves that the holder of a secret sent the request, and sent it now.
@@ -54,8 +57,11 @@ func (s *Source) verify(q *request, now time.Time) error {
 			return refuse(HeaderRepeated, "the header %s stands there %d times", name, len(q.Header[name]))
 		}
 	}
-	if !s.signed(q.Header) {
-		return refuse(SignatureMissing, "no header %s", s.signatures[0].header)
+	if s.signsJSON {
+		s.findDocument(q)
+	}
+	if !s.signed(q) {
+		return refuse(SignatureMissing, "nothing in %s", s.signatures[0].place)
 	}
 	var sent time.Time
 	if s.clock != nil {
@@ -74,9 +80,9 @@ func (s *Source) verify(q *request, now time.Time) error {
 }
 
 // signed reports whether there is anything that could be a signature.
-func (s *Source) signed(h http.Header) bool {
+func (s *Source) signed(q *request) bool {
 	for _, sig := range s.signatures {
-		if h.Get(sig.header) != "" {
+		if q.value(sig.at) != "" {
 			return true
 		}
 	}
@@ -86,17 +92,14 @@ func (s *Source) signed(h http.Header) bool {
 // verifySignatures tries every signature of the request with every secret, also
 // after one fitted: the time it takes does not tell which did.
 func (s *Source) verifySignatures(q *request) error {
-	if s.signsJSON {
-		s.findDocument(q)
-	}
 	var (
 		found       bool
-		candidates  []byte
+		candidates  [][]byte
 		unavailable error
 		tried       int
 	)
 	for _, sig := range s.signatures {
-		candidates = sig.candidates(candidates[:0], q.Header)
+		candidates = sig.candidates(candidates[:0], q)
 		if len(candidates) == 0 {
 			continue
 		}
@@ -110,7 +113,7 @@ func (s *Source) verifySignatures(q *request) error {
 				continue
 			}
 			tried++
-			if match(candidates, sig.sum(key, q)) {
+			if sig.algorithm.match(key, candidates, sig.content, q) {
 				found = true
 			}
 		}
@@ -121,7 +124,7 @@ func (s *Source) verifySignatures(q *request) error {
 	case unavailable != nil:
 		return refuse(SecretUnavailable, "%v", unavailable)
 	case tried == 0:
-		return refuse(SignatureWrong, "no well-formed signature in the header %s", s.signatures[0].header)
+		return refuse(SignatureWrong, "no well-formed signature in %s", s.signatures[0].place)
 	}
 	return refuse(SignatureWrong, "no signature is that of a configured secret")
 }
@@ -145,9 +148,7 @@ func (s *Source) readDocument(q *request) error {
 // findDocument reports whether the request holds a JSON document.
 func (s *Source) findDocument(q *request) bool {
 	if q.document == nil {
-		if document := s.document.bytes(q); gjson.ValidBytes(document) {
-			q.document = document
-		}
+		q.document = readDocument(s.document.bytes(q), s.members)
 	}
 	return q.document != nil
 }

@@ -26,6 +26,9 @@ const (
 	SignedMissing Reason = "signed_missing"
 	// HeaderRepeated: a header that decides something stands there more than once.
 	HeaderRepeated Reason = "header_repeated"
+	// HandshakeWrong: the method is one of handshakes only, and this is none of
+	// them: another verification token, or no challenge.
+	HandshakeWrong Reason = "handshake_wrong"
 	// SecretUnavailable: a secret could not be read, and no other fits.
 	SecretUnavailable Reason = "secret_unavailable"
 	// Unreadable: the request is genuine, but its body is not what it must be.
@@ -37,6 +40,8 @@ func (r Reason) Status() int {
 	switch r {
 	case Unreadable:
 		return http.StatusBadRequest
+	case HandshakeWrong:
+		return http.StatusForbidden
 	case SecretUnavailable:
 		return http.StatusServiceUnavailable
 	}

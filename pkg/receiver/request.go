@@ -1,8 +1,10 @@
 package receiver
 
 import (
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/tidwall/gjson"
@@ -14,7 +16,9 @@ type request struct {
 	*http.Request
 	body      []byte
 	timestamp string
-	document  []byte // valid JSON, or nil
+	documents choice    // where the JSON document is
+	proof     string    // of the answer that is being filled
+	document  *document // nil if there is none, or it was not looked for
 
 	form, query             url.Values
 	formParsed, queryParsed bool
@@ -39,7 +43,7 @@ func (q *request) value(p part) string {
 			return values[0]
 		}
 	case jsonValue:
-		return scalar(gjson.GetBytes(q.document, p.arg))
+		return q.document.get(p)
 	case formField:
 		return q.parsedForm().Get(p.arg)
 	case queryParam:
@@ -47,8 +51,28 @@ func (q *request) value(p part) string {
 			q.query, q.queryParsed = q.URL.Query(), true
 		}
 		return q.query.Get(p.arg)
+	case formSorted:
+		return sortedForm(q.parsedForm())
+	case documentText:
+		return string(q.documents.bytes(q))
+	case proofText:
+		return q.proof
 	}
 	return ""
+}
+
+// sortedForm is the names and values of a form, in the order of the names. Of a
+// name that stands there several times each value counts once, in order
+// (https://www.twilio.com/docs/usage/webhooks/webhooks-security).
+func sortedForm(form url.Values) string {
+	var b strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(form)) {
+		for _, value := range slices.Compact(slices.Sorted(slices.Values(form[name]))) {
+			b.WriteString(name)
+			b.WriteString(value)
+		}
+	}
+	return b.String()
 }
 
 // scalar is the text of a JSON string, number or boolean. An object or an array

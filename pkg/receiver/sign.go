@@ -11,8 +11,10 @@ import (
 // Sign signs the request as the provider does, with the first secret: it sets
 // the headers of the signature and the timestamp, and that of the delivery id
 // where there is none yet. The other headers that are signed must be set
-// before. The body is not put into the request. It fails if the secret cannot
-// be read, or a part of what is signed is missing.
+// before. The body is not put into the request; where the provider writes the time
+// into it, it must stand there. It fails if the secret cannot be read or is a
+// public key, if a part of what is signed is missing, and where the signature
+// itself stands in the body.
 func (s *Source) Sign(r *http.Request, body []byte, now time.Time) error {
 	sig := s.signatures[0]
 	key, err := sig.secretKey(s.secrets[0])
@@ -22,18 +24,38 @@ func (s *Source) Sign(r *http.Request, body []byte, now time.Time) error {
 	if name := loneHeader(s.delivery); name != "" && r.Header.Get(name) == "" {
 		r.Header.Set(name, event.NewID())
 	}
-	q := &request{Request: r, body: body}
-	r.Header.Del(sig.header)
+	q := s.request(r, body)
+	if s.signsJSON {
+		s.findDocument(q)
+	}
+	sig.clear(r)
 	if s.clock != nil {
-		q.timestamp = s.clock.unit.format(now)
-		r.Header.Del(s.clock.header)
-		s.clock.put(r.Header, q.timestamp)
+		if err := s.stamp(q, now); err != nil {
+			return fmt.Errorf("sign as %s: %w", s.Name(), err)
+		}
 	}
 	if name, missing := sig.content.missing(q); missing {
 		return fmt.Errorf("sign as %s: no %s, which is part of what is signed", s.Name(), name)
 	}
-	sig.put(r.Header, sig.encoding.encode(sig.sum(key, q)))
+	sum, err := sig.algorithm.sign(key, sig.content, q)
+	if err == nil {
+		err = sig.put(r, sig.encoding.encode(sum))
+	}
+	if err != nil {
+		return fmt.Errorf("sign as %s: %w", s.Name(), err)
+	}
 	return nil
+}
+
+// stamp puts the time of sending into the request. A body has its own already.
+func (s *Source) stamp(q *request, now time.Time) (err error) {
+	if s.clock.inBody() {
+		q.timestamp, _, err = s.clock.read(q)
+		return err
+	}
+	q.timestamp = s.clock.unit.format(now)
+	s.clock.clear(q.Request)
+	return s.clock.put(q.Request, q.timestamp)
 }
 
 // EventHeader is the name of the header in which the provider names the event,

@@ -1,13 +1,8 @@
 package receiver
 
 import (
-	"crypto/hmac"
-	"crypto/subtle"
 	"errors"
 	"fmt"
-	"iter"
-	"net/http"
-	"strings"
 )
 
 const (
@@ -27,85 +22,20 @@ type signature struct {
 	content   template
 }
 
-// A place is a compiled [Place].
-type place struct {
-	header, separator, prefix string
-}
-
-// items yields what stands in the header after the prefix.
-func (p place) items(h http.Header) iter.Seq[string] {
-	return func(yield func(string) bool) {
-		values := h[p.header]
-		if len(values) == 0 || len(values[0]) > maxSignatureHeader {
-			return
-		}
-		if p.separator == "" {
-			if item, ok := strings.CutPrefix(values[0], p.prefix); ok {
-				yield(item)
-			}
-			return
-		}
-		for item := range strings.SplitSeq(values[0], p.separator) {
-			// Some senders join a list with both a comma and a blank.
-			item, ok := strings.CutPrefix(strings.Trim(item, " \t,"), p.prefix)
-			if ok && !yield(item) {
-				return
-			}
-		}
-	}
-}
-
-// first is the first value in the header that is not empty.
-func (p place) first(h http.Header) string {
-	for item := range p.items(h) {
-		if item != "" {
-			return item
-		}
-	}
-	return ""
-}
-
-// put adds a value to the header.
-func (p place) put(h http.Header, value string) {
-	item := p.prefix + value
-	if there := h.Get(p.header); there != "" && p.separator != "" {
-		item = there + p.separator + item
-	}
-	h.Set(p.header, item)
-}
-
-// candidates appends the well-formed signatures of the request to buf, each as
-// long as the algorithm's sum. The others are passed over: one that is broken
-// must not spoil the good one beside it.
-func (s *signature) candidates(buf []byte, h http.Header) []byte {
-	size, count := s.algorithm().Size(), 0
-	for item := range s.items(h) {
+// candidates appends the well-formed signatures of the request to list. The
+// others are passed over: one that is broken must not spoil the good one beside it.
+func (s *signature) candidates(list [][]byte, q *request) [][]byte {
+	count := 0
+	for item := range s.items(q) {
 		if count++; count > maxCandidates {
 			break
 		}
 		decoded, err := s.encoding.decode(item)
-		if err == nil && len(decoded) == size {
-			buf = append(buf, decoded...)
+		if err == nil && s.algorithm.fits(len(decoded)) {
+			list = append(list, decoded)
 		}
 	}
-	return buf
-}
-
-// sum is the signature of the request under the key.
-func (s *signature) sum(key []byte, q *request) []byte {
-	mac := hmac.New(s.algorithm, key)
-	s.content.feed(mac, q)
-	return mac.Sum(nil)
-}
-
-// match reports whether one of the candidates is the sum. The time it takes
-// does not tell which, nor how much of one was right.
-func match(candidates, sum []byte) bool {
-	found := 0
-	for ; len(candidates) >= len(sum); candidates = candidates[len(sum):] {
-		found |= subtle.ConstantTimeCompare(candidates[:len(sum)], sum)
-	}
-	return found == 1
+	return list
 }
 
 // errEmptySecret says that a secret is there and holds nothing. An empty key
@@ -133,6 +63,15 @@ func (s *signature) decodeKey(text string) ([]byte, error) {
 	return key, nil
 }
 
+// usable says what is wrong with the text of a secret.
+func (s *signature) usable(text string) error {
+	key, err := s.decodeKey(text)
+	if err != nil {
+		return err
+	}
+	return s.algorithm.check(key)
+}
+
 // signature compiles the i-th signature of a form.
 func (c *compiler) signature(i int, f Signature) (*signature, error) {
 	field := fmt.Sprintf("signatures[%d].", i)
@@ -156,8 +95,14 @@ func (c *compiler) signature(i int, f Signature) (*signature, error) {
 	if s.content, err = c.template(field+"content", f.Content); err != nil {
 		return nil, err
 	}
-	if len(s.content) == 0 {
+	_, signsNothing := s.algorithm.(token)
+	switch {
+	case signsNothing && len(s.content) > 0:
+		return nil, c.blame(field+"content", f.Content, "no content: a token signs nothing")
+	case !signsNothing && len(s.content) == 0:
 		return nil, c.blame(field+"content", f.Content, "a template of what is signed, such as {body}")
+	case choice{s.content}.uses(proofText):
+		return nil, c.blame(field+"content", f.Content, "a template without {signature}, which is for answers")
 	}
 	return s, nil
 }

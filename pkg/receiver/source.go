@@ -83,11 +83,14 @@ type Source struct {
 	signatures []*signature
 	clock      *clock // nil: the sender signs no time
 	document   choice
-	readsJSON  bool // a template asks for {json:…}
-	signsJSON  bool // the content of a signature does
+	members    []string // the members of the document that templates ask for
+	readsJSON  bool     // a template asks for {json:…}
+	signsJSON  bool     // the content of a signature does
 	delivery   choice
 	event      choice
 	key        choice
+	handshakes []handshake
+	methods    []string // of events and handshakes
 	unstored   []unstored
 	answer     answer
 	needsURL   bool
@@ -124,7 +127,7 @@ func NewSource(c SourceConfig) (*Source, error) {
 	}
 	switch {
 	case c.Timeout == 0:
-		c.Timeout = r.Timeout
+		c.Timeout = min(r.Timeout, maxTimeout)
 	case c.Timeout < minTimeout || c.Timeout > maxTimeout:
 		return nil, &FieldError{Field: "timeout", Value: c.Timeout.String(), Want: fmt.Sprintf("%s to %s", minTimeout, maxTimeout)}
 	}
@@ -210,12 +213,24 @@ func (s *Source) compile(c SourceConfig) error {
 	if s.unstored, err = compile.unstored(form.Unstored); err != nil {
 		return err
 	}
-	s.signsJSON = slices.ContainsFunc(s.signatures, func(sig *signature) bool {
-		return choice{sig.content}.uses(jsonValue)
+	if s.document.uses(documentText) {
+		return &FieldError{Field: "document", Want: "templates without {document}, which is what they say"}
+	}
+	if s.handshakes, err = compile.handshakes(form.Handshakes); err != nil {
+		return err
+	}
+	s.methods = form.Methods
+	for _, h := range s.handshakes {
+		if !slices.Contains(s.methods, h.method) {
+			s.methods = append(slices.Clip(s.methods), h.method)
+		}
+	}
+	s.signsJSON = s.clock != nil && s.clock.at.kind == jsonValue || slices.ContainsFunc(s.signatures, func(sig *signature) bool {
+		return sig.at.kind == jsonValue || choice{sig.content}.uses(jsonValue)
 	})
 	s.needsURL = s.anyTemplate(func(t choice) bool { return t.uses(address) })
 	s.readsJSON = s.anyTemplate(func(t choice) bool { return t.uses(jsonValue) })
-	s.single = s.deciding()
+	s.single, s.members = s.deciding(), s.documentMembers()
 	return nil
 }
 
@@ -224,7 +239,7 @@ func (s *Source) checkTimeSigned(c *compiler) error {
 	for i, sig := range s.signatures {
 		field, text := fmt.Sprintf("signatures[%d].content", i), s.receiver.Signatures[i].Content
 		signed := slices.ContainsFunc(sig.content, func(p part) bool {
-			return p.kind == timestamp || s.clock != nil && p == part{header, s.clock.header}
+			return p.kind == timestamp || s.clock != nil && (p == s.clock.at || s.clock.inBody() && p.kind == body)
 		})
 		uses := choice{sig.content}.uses(timestamp)
 		switch {
@@ -247,14 +262,18 @@ func (s *Source) checkSecrets() error {
 		if err != nil {
 			continue
 		}
+		var wrong error
 		for _, sig := range s.signatures {
-			if _, err := sig.decodeKey(text); err != nil {
-				want := "a secret as the provider shows it, see " + s.receiver.Docs
-				if errors.Is(err, errEmptySecret) {
-					want = "a secret that is not empty"
-				}
-				return &FieldError{Field: fmt.Sprintf("secrets[%d]", i), Want: want}
+			if wrong = sig.usable(text); wrong == nil {
+				break // others may take another kind of key
 			}
+		}
+		if wrong != nil {
+			want := "a secret as the provider shows it, see " + s.receiver.Docs
+			if errors.Is(wrong, errEmptySecret) {
+				want = "a secret that is not empty"
+			}
+			return &FieldError{Field: fmt.Sprintf("secrets[%d]", i), Want: want}
 		}
 	}
 	return nil
@@ -262,15 +281,19 @@ func (s *Source) checkSecrets() error {
 
 // anyTemplate asks about every template that is filled from requests.
 func (s *Source) anyTemplate(is func(choice) bool) bool {
-	all := []choice{s.document, s.delivery, s.event, s.key, {s.answer.body}}
+	all := []choice{s.document, s.delivery, s.event, s.key}
+	all = append(all, unstored{answer: s.answer}.templates()...)
 	for _, sig := range s.signatures {
-		all = append(all, choice{sig.content})
+		all = append(all, choice{sig.content, {sig.at}})
+	}
+	if s.clock != nil {
+		all = append(all, choice{{s.clock.at}})
 	}
 	for _, u := range s.unstored {
-		all = append(all, choice{u.answer.body})
-		for _, c := range u.when {
-			all = append(all, choice{c.template})
-		}
+		all = append(all, u.templates()...)
+	}
+	for _, h := range s.handshakes {
+		all = append(all, h.templates()...)
 	}
 	return slices.ContainsFunc(all, is)
 }
@@ -279,12 +302,6 @@ func (s *Source) anyTemplate(is func(choice) bool) bool {
 // Were one there twice, the sender and we might look at different ones.
 func (s *Source) deciding() []string {
 	var names []string
-	for _, sig := range s.signatures {
-		names = append(names, sig.header)
-	}
-	if s.clock != nil {
-		names = append(names, s.clock.header)
-	}
 	s.anyTemplate(func(c choice) bool {
 		for _, t := range c {
 			for _, p := range t {
@@ -326,8 +343,8 @@ func (s *Source) Rate() Rate { return s.rate }
 // request with that URL's scheme and host in its URL and Host.
 func (s *Source) NeedsURL() bool { return s.needsURL }
 
-// Methods are the HTTP methods that the provider uses.
-func (s *Source) Methods() []string { return s.receiver.Methods }
+// Methods are the HTTP methods that the provider uses, for events and handshakes.
+func (s *Source) Methods() []string { return s.methods }
 
 // Budget is how long an answer may take: the time-out of the sender, where it is
 // known, less a fifth or a second, whichever is less, for the way; else 5 s. A
@@ -341,8 +358,9 @@ func (s *Source) Budget() time.Duration {
 }
 
 // AcceptsType reports whether the provider sends bodies of this content type.
+// Handshakes may have no body, and so none.
 func (s *Source) AcceptsType(contentType string) bool {
-	if len(s.receiver.ContentTypes) == 0 {
+	if len(s.receiver.ContentTypes) == 0 || contentType == "" && len(s.handshakes) > 0 {
 		return true
 	}
 	media := mediaType(contentType)

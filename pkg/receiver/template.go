@@ -17,6 +17,8 @@ type template []part
 type part struct {
 	kind kind
 	arg  string // the literal; the name of a placeholder, for JSON its gjson path
+
+	member, rest string // of JSON: the path's first key, and the path below it
 }
 
 type kind uint8
@@ -31,6 +33,9 @@ const (
 	jsonValue
 	formField
 	queryParam
+	formSorted
+	documentText
+	proofText
 )
 
 // placeholders are the words of the language. named ones need a name after a colon.
@@ -46,6 +51,10 @@ var placeholders = map[string]struct {
 	"json":      {jsonValue, true},
 	"form":      {formField, true},
 	"query":     {queryParam, true},
+
+	"form_sorted": {formSorted, false},
+	"document":    {documentText, false},
+	"signature":   {proofText, false},
 }
 
 // parseTemplate compiles text in which {param:…} is already replaced.
@@ -54,7 +63,7 @@ func parseTemplate(text string) (template, error) {
 	for {
 		open, rest, ok := cutPlaceholder(text)
 		if open != "" {
-			t = append(t, part{literal, open})
+			t = append(t, part{kind: literal, arg: open})
 		}
 		if !ok {
 			return t, nil
@@ -87,7 +96,7 @@ func parsePlaceholder(inner string) (part, error) {
 	known, ok := placeholders[word]
 	switch {
 	case !ok:
-		return part{}, fmt.Errorf("one of {body} {timestamp} {method} {url} {header:Name} {json:a.b} {form:name} {query:name} {param:name}, not {%s}", inner)
+		return part{}, fmt.Errorf("one of {body} {timestamp} {method} {url} {header:Name} {json:a.b} {form:name} {query:name} {param:name} {form_sorted} {document} {signature}, not {%s}", inner)
 	case known.named != named || named && name == "":
 		return part{}, fmt.Errorf("a name after a colon where, and only where, one is needed; {%s} is wrong", inner)
 	}
@@ -106,9 +115,10 @@ func parsePlaceholder(inner string) (part, error) {
 			// Only dots and keys are part of the language, whatever else the library knows.
 			keys[i] = gjson.Escape(key)
 		}
-		name = strings.Join(keys, ".")
+		member, _, _ := strings.Cut(name, ".")
+		return part{jsonValue, strings.Join(keys, "."), member, strings.Join(keys[1:], ".")}, nil
 	}
-	return part{known.kind, name}, nil
+	return part{kind: known.kind, arg: name}, nil
 }
 
 // missing names the first placeholder that finds nothing in the request.
@@ -116,6 +126,9 @@ func (t template) missing(q *request) (string, bool) {
 	for _, p := range t {
 		if p.kind == body {
 			continue // an empty body is a body
+		}
+		if p.kind == formSorted && q.parsedForm() != nil {
+			continue // so is an empty form
 		}
 		if q.value(p) == "" {
 			return p.arg, true
@@ -129,6 +142,10 @@ func (t template) feed(w io.Writer, q *request) {
 	for _, p := range t {
 		if p.kind == body {
 			_, _ = w.Write(q.body) // a hash never fails
+			continue
+		}
+		if p.kind == documentText {
+			_, _ = w.Write(q.documents.bytes(q))
 			continue
 		}
 		q.scratch = append(q.scratch[:0], q.value(p)...)

@@ -14,7 +14,7 @@ func TestTemplates(t *testing.T) {
 		r := httptest.NewRequest("PUT", "https://example.com/p?q=1&q=2&e=", nil)
 		r.TLS = &tls.ConnectionState{}
 		r.Header.Set("X-One", "1")
-		return &request{Request: r, body: doc, document: doc, timestamp: "17"}
+		return &request{Request: r, body: doc, document: readDocument(doc, []string{"a", "0"}), timestamp: "17"}
 	}
 	for text, want := range map[string]string{
 		"":                           "",
@@ -84,7 +84,7 @@ func FuzzTemplate(f *testing.F) {
 		if err != nil {
 			return
 		}
-		q := &request{Request: newRequest(contentType, body), body: body, document: body}
+		q := &request{Request: newRequest(contentType, body), body: body, document: readDocument(body, []string{"a"})}
 		got := tmpl.text(q)
 		if _, missing := tmpl.missing(q); missing {
 			if got != "" {

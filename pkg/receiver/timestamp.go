@@ -57,13 +57,13 @@ func digits(from func(int64) time.Time) func(string) (time.Time, error) {
 // read finds the timestamp of a request: its text, which is what was signed,
 // and its time.
 func (c *clock) read(q *request) (string, time.Time, error) {
-	text := c.first(q.Header)
+	text := c.first(q)
 	if text == "" {
-		return "", time.Time{}, refuse(TimestampMissing, "no timestamp in the header %s", c.header)
+		return "", time.Time{}, refuse(TimestampMissing, "no timestamp in %s", c.place)
 	}
 	t, err := c.unit.parse(text)
 	if err != nil {
-		return "", time.Time{}, refuse(TimestampUnreadable, "the timestamp in the header %s cannot be read", c.header)
+		return "", time.Time{}, refuse(TimestampUnreadable, "the timestamp in %s cannot be read", c.place)
 	}
 	return text, t, nil
 }
@@ -71,6 +71,7 @@ func (c *clock) read(q *request) (string, time.Time, error) {
 // check refuses a time that is too far from now.
 func (c *clock) check(t, now time.Time) error {
 	switch age := now.Sub(t); {
+	case c.tolerance == 0:
 	case age > c.tolerance:
 		return refuse(TimestampStale, "the timestamp is %s old; the tolerance is %s", age.Round(time.Second), c.tolerance)
 	case -age > c.tolerance:
@@ -82,7 +83,7 @@ func (c *clock) check(t, now time.Time) error {
 // clock compiles the timestamp of a form; nil if it asks for none. A tolerance
 // of zero leaves the form's.
 func (c *compiler) clock(f *Timestamp, tolerance time.Duration) (*clock, error) {
-	if f == nil || c.expand(f.Header) == "" {
+	if f == nil || f.Header != "" && c.expand(f.Header) == "" {
 		if tolerance != 0 {
 			return nil, &FieldError{
 				Field: "tolerance", Value: tolerance.String(),

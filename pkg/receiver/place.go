@@ -1,0 +1,117 @@
+package receiver
+
+import (
+	"fmt"
+	"iter"
+	"net/http"
+	"strings"
+)
+
+// A place is a compiled [Place].
+type place struct {
+	at                part // a header, a parameter, a field or a value
+	separator, prefix string
+}
+
+// String says where it is, for people.
+func (p place) String() string {
+	words := map[kind]string{header: "the header", queryParam: "the query parameter", formField: "the form field", jsonValue: "the JSON value"}
+	return words[p.at.kind] + " " + p.at.arg
+}
+
+// inBody reports whether it stands in the request's body.
+func (p place) inBody() bool { return p.at.kind == formField || p.at.kind == jsonValue }
+
+// items yields what stands there after the prefix.
+func (p place) items(q *request) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		value := q.value(p.at)
+		if value == "" || len(value) > maxSignatureHeader {
+			return
+		}
+		if p.separator == "" {
+			if item, ok := strings.CutPrefix(value, p.prefix); ok {
+				yield(item)
+			}
+			return
+		}
+		for item := range strings.SplitSeq(value, p.separator) {
+			// Some senders join a list with both a comma and a blank.
+			item, ok := strings.CutPrefix(strings.Trim(item, " \t,"), p.prefix)
+			if ok && !yield(item) {
+				return
+			}
+		}
+	}
+}
+
+// first is the first value there that is not empty.
+func (p place) first(q *request) string {
+	for item := range p.items(q) {
+		if item != "" {
+			return item
+		}
+	}
+	return ""
+}
+
+// clear takes away what stands in the header or the parameter.
+func (p place) clear(r *http.Request) {
+	switch p.at.kind {
+	case header:
+		r.Header.Del(p.at.arg)
+	case queryParam:
+		query := r.URL.Query()
+		query.Del(p.at.arg)
+		r.URL.RawQuery = query.Encode()
+	}
+}
+
+// put adds a value. It cannot stand in the body, which is not ours to change.
+func (p place) put(r *http.Request, value string) error {
+	item := p.prefix + value
+	switch p.at.kind {
+	case header:
+		if there := r.Header.Get(p.at.arg); there != "" && p.separator != "" {
+			item = there + p.separator + item
+		}
+		r.Header.Set(p.at.arg, item)
+		return nil
+	case queryParam:
+		query := r.URL.Query()
+		query.Set(p.at.arg, item)
+		r.URL.RawQuery = query.Encode()
+		return nil
+	}
+	return fmt.Errorf("%s is part of the body, which must have it already", p)
+}
+
+// place compiles a place; the field is where it stands in the form.
+func (c *compiler) place(field string, f Place) (place, error) {
+	p := place{separator: c.expand(f.Separator), prefix: c.expand(f.Prefix)}
+	var given int
+	for _, at := range []struct {
+		key, name string
+		kind      kind
+	}{
+		{"header", f.Header, header}, {"query", f.Query, queryParam}, {"form", f.Form, formField}, {"json", f.JSON, jsonValue},
+	} {
+		if at.name == "" {
+			continue
+		}
+		given++
+		name := c.expand(at.name)
+		var err error
+		if p.at, err = parsePlaceholder(at.key + ":" + name); err != nil {
+			want := err.Error()
+			if at.kind == header {
+				want = "the name of a header"
+			}
+			return place{}, c.blame(field+at.key, at.name, want)
+		}
+	}
+	if given != 1 {
+		return place{}, &FieldError{Field: strings.TrimSuffix(field, "."), Want: "one of header, query, form and json"}
+	}
+	return p, nil
+}
