@@ -16,6 +16,7 @@ import (
 	"github.com/belay-hooks/belay/ingress"
 	"github.com/belay-hooks/belay/internal/ceiling"
 	"github.com/belay-hooks/belay/internal/localnats"
+	"github.com/belay-hooks/belay/internal/program"
 	"github.com/belay-hooks/belay/pkg/receiver"
 	"github.com/belay-hooks/belay/pkg/service"
 	"github.com/belay-hooks/belay/pkg/stream"
@@ -152,6 +153,8 @@ func (t *target) serveBelay(ctx context.Context) error {
 	conf := stream.Config{Name: "ingress", URL: t.cmd.Broker, Logger: t.Log}
 	if t.server != nil {
 		conf.InProcess = t.server
+	} else {
+		program.CollectLess() // as the program ingress does
 	}
 	if t.cmd.Durability == barrier {
 		conf.Flush = t.flush

@@ -18,7 +18,10 @@ type environment struct {
 
 func main() {
 	var env environment
-	program.Main("ingress", &env, &env.Env, func(p *program.Program) error { return add(p, env) })
+	program.Main("ingress", &env, &env.Env, func(p *program.Program) error {
+		program.CollectLess()
+		return add(p, env)
+	})
 }
 
 func add(p *program.Program, env environment) error {

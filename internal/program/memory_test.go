@@ -32,3 +32,31 @@ func TestLimitMemory(t *testing.T) {
 		t.Errorf("limit %d, want %d", got, want)
 	}
 }
+
+func TestCollectLess(t *testing.T) {
+	limit, percent := debug.SetMemoryLimit(-1), debug.SetGCPercent(100)
+	t.Cleanup(func() {
+		debug.SetMemoryLimit(limit)
+		debug.SetGCPercent(percent)
+	})
+	for name, c := range map[string]struct {
+		percent, want         int
+		limitBefore, limitNow int64
+	}{
+		"nothing is set":     {100, smallHeapPercent, math.MaxInt64, smallHeapLimit},
+		"GOGC is set":        {50, 50, math.MaxInt64, math.MaxInt64},
+		"a limit is set too": {100, smallHeapPercent, 123 << 20, 123 << 20},
+	} {
+		t.Run(name, func(t *testing.T) {
+			debug.SetGCPercent(c.percent)
+			debug.SetMemoryLimit(c.limitBefore)
+			CollectLess()
+			if now := debug.SetMemoryLimit(-1); now != c.limitNow {
+				t.Errorf("limit %d, want %d", now, c.limitNow)
+			}
+			if now := debug.SetGCPercent(100); now != c.want {
+				t.Errorf("percent %d, want %d", now, c.want)
+			}
+		})
+	}
+}
