@@ -129,9 +129,10 @@ func (s *Source) verifySignatures(q *request) error {
 	return refuse(SignatureWrong, "no signature is that of a configured secret")
 }
 
-// readDocument finds the JSON that templates look into. A receiver that says
-// what it sends always sends a readable document; of any other only what calls
-// itself JSON must be JSON.
+// readDocument finds the JSON that templates look into. What calls itself JSON
+// must be JSON, and so must the field of a form that a receiver's document is in.
+// Other content has no document. Without a content type it is JSON from a
+// receiver that says what it sends.
 func (s *Source) readDocument(q *request) error {
 	if !s.readsJSON {
 		return nil
@@ -139,7 +140,10 @@ func (s *Source) readDocument(q *request) error {
 	if s.findDocument(q) {
 		return nil
 	}
-	if len(s.receiver.ContentTypes) > 0 || isJSON(mediaType(q.Header.Get("Content-Type"))) {
+	media, text := mediaType(q.Header.Get("Content-Type")), s.document.bytes(q)
+	unnamed := media == "" && len(s.receiver.ContentTypes) > 0
+	inForm := s.document.uses(formField) && (len(text) > 0 || s.document.uses(body))
+	if isJSON(media) || unnamed || inForm {
 		return refuse(Unreadable, "the body holds no valid JSON document")
 	}
 	return nil

@@ -2,7 +2,6 @@ package receiver
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"net/http/httptest"
@@ -52,47 +51,6 @@ func reasonOf(err error) Reason {
 		return Reason("not a refusal: " + err.Error())
 	}
 	return ""
-}
-
-// A vector is a request of testdata/vectors.json.
-type vector struct {
-	Origin, Receiver, Secret, Body string
-	Params, Header                 map[string]string
-	Now                            int64
-}
-
-func vectors(tb testing.TB) []vector {
-	tb.Helper()
-	var all []vector
-	if err := json.Unmarshal(payload(tb, "vectors.json"), &all); err != nil {
-		tb.Fatal(err)
-	}
-	return all
-}
-
-func (v vector) request() *http.Request {
-	r := newRequest("text/plain", []byte(v.Body))
-	for name, value := range v.Header {
-		r.Header.Set(name, value)
-	}
-	return r
-}
-
-// The vectors are about signatures: some of their bodies are no events.
-func TestVectors(t *testing.T) {
-	for _, v := range vectors(t) {
-		t.Run(v.Receiver+"/"+v.Origin, func(t *testing.T) {
-			s := newSource(t, SourceConfig{Receiver: v.Receiver, Params: v.Params, Secrets: []Secret{text(v.Secret)}})
-			at := time.Unix(v.Now, 0)
-			if err := s.verify(&request{Request: v.request(), body: []byte(v.Body)}, at); err != nil {
-				t.Errorf("a genuine request: %v", err)
-			}
-			changed := "!" + v.Body[1:]
-			if err := s.verify(&request{Request: v.request(), body: []byte(changed)}, at); reasonOf(err) != SignatureWrong {
-				t.Errorf("a changed body: %v", err)
-			}
-		})
-	}
 }
 
 func TestGenuinePayloads(t *testing.T) {
