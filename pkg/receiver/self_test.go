@@ -1,0 +1,206 @@
+package receiver
+
+import (
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/pem"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+var rsaKey = sync.OnceValue(func() any {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		panic(err)
+	}
+	return key
+})
+
+// secretFor is a secret with which the receiver's first signature can sign.
+func secretFor(tb testing.TB, r *Receiver) text {
+	tb.Helper()
+	f := r.Signatures[0]
+	key := []byte("a key of thirty-two bytes, no more"[:32])
+	var private any
+	switch f.Algorithm {
+	case "ed25519":
+		seeded := ed25519.NewKeyFromSeed(key)
+		if f.Secret == "hex" {
+			return text(hex.EncodeToString(seeded))
+		}
+		private = seeded
+	case "ecdsa-sha256":
+		generated, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		private = generated
+	case "rsa-sha1", "rsa-sha256":
+		private = rsaKey()
+	}
+	if private != nil {
+		der, err := x509.MarshalPKCS8PrivateKey(private)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		key = der
+	}
+	switch f.Secret {
+	case "hex":
+		return text(hex.EncodeToString(key))
+	case "base64", "whsec-base64":
+		return text(base64.StdEncoding.EncodeToString(key))
+	case "pem":
+		return text(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}))
+	}
+	return text("user:password")
+}
+
+// bodies are those of receivers whose signature or time stands in the body.
+var bodies = map[string]string{
+	"linear":       `{"type":"Issue","webhookTimestamp":%d}`,
+	"pusher":       `{"time_ms":%d,"events":[]}`,
+	"mailgun":      `{"signature":{"timestamp":"1795341600","token":"50 letters","signature":"%s"}}`,
+	"dropbox-sign": `{"event":{"event_time":"1795341600","event_type":"a","event_hash":"%s"}}`,
+	"travis-ci":    `payload=%7B%22type%22%3A%22push%22%7D`,
+}
+
+// sent is a genuine request of a receiver, signed by itself.
+func sent(tb testing.TB, s *Source) (*http.Request, []byte) {
+	tb.Helper()
+	f := &s.receiver.Form
+	contentType := "application/json"
+	if len(f.ContentTypes) > 0 {
+		contentType = f.ContentTypes[0]
+	}
+	var content []byte
+	switch format := bodies[f.Slug]; {
+	case f.Slug == "linear" || f.Slug == "pusher":
+		content = fmt.Appendf(nil, format, now.UnixMilli())
+	case f.Slug == "travis-ci":
+		content = []byte(format)
+	case format != "":
+		content = fmt.Appendf(nil, format, "")
+	case isJSON(contentType):
+		content = someBody
+	default:
+		content = []byte("From=%2B1234&To=b")
+	}
+	r := httptest.NewRequest(f.Methods[0], "https://hooks.example.com/webhooks/x?q=1", nil)
+	r.Header.Set("Content-Type", contentType)
+	for _, p := range s.signatures[0].content {
+		if p.kind == header {
+			r.Header.Set(p.arg, "x1")
+		}
+	}
+	if s.signatures[0].inBody() {
+		if err := s.Sign(r, content, now); err == nil || !strings.Contains(err.Error(), "part of the body") {
+			tb.Fatalf("signed into a body: %v", err)
+		}
+		return r, s.filledIn(tb, r, content)
+	}
+	if err := s.Sign(r, content, now); err != nil {
+		tb.Fatal(err)
+	}
+	return r, content
+}
+
+// filledIn is a body with its signature.
+func (s *Source) filledIn(tb testing.TB, r *http.Request, content []byte) []byte {
+	tb.Helper()
+	q, sig := s.request(r, content), s.signatures[0]
+	s.findDocument(q)
+	var err error
+	if q.timestamp, _, err = s.clock.read(q); err != nil {
+		tb.Fatal(err)
+	}
+	key, err := sig.secretKey(s.secrets[0])
+	if err != nil {
+		tb.Fatal(err)
+	}
+	sum, err := sig.algorithm.sign(key, sig.content, q)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return fmt.Appendf(nil, bodies[s.receiver.Slug], sig.encoding.encode(sum))
+}
+
+// Every receiver agrees with itself, and with nothing that was changed on the way.
+func TestEachReceiverAgainstItself(t *testing.T) {
+	for _, name := range Names() {
+		t.Run(name, func(t *testing.T) {
+			r, _ := Lookup(name)
+			s := newSource(t, SourceConfig{Receiver: name, Secrets: []Secret{secretFor(t, r)}})
+			genuine, content := sent(t, s)
+			if _, err := s.Receive(genuine, content, now); err != nil {
+				t.Fatal(err)
+			}
+			refused := func(what string, r *http.Request, b []byte) {
+				t.Helper()
+				if err := s.verify(s.request(r, b), now); err == nil {
+					t.Errorf("%s changed, and accepted", what)
+				}
+			}
+			if signsBody(s.signatures[0]) {
+				for i := range content {
+					changed := slices.Clone(content)
+					changed[i] ^= 1
+					refused(fmt.Sprintf("byte %d of the body", i), genuine, changed)
+				}
+			}
+			if s.signatures[0].inBody() {
+				for _, word := range []string{"letters", "1795341600", `"a"`} {
+					if changed := strings.Replace(string(content), word, word[:1]+"9"+word[1:], 1); changed != string(content) {
+						refused(word, genuine, []byte(changed))
+					}
+				}
+			}
+			if s.NeedsURL() {
+				other := genuine.Clone(t.Context())
+				other.URL.Path += "x"
+				refused("the URL", other, content)
+			}
+			for _, p := range timesAndSignatures(s) {
+				if p.at.kind != header {
+					continue
+				}
+				value := genuine.Header.Get(p.at.arg)
+				for i := range len(value) - 4 { // the last bits of base64 mean nothing
+					other := genuine.Clone(t.Context())
+					other.Header.Set(p.at.arg, value[:i]+string(value[i]^1)+value[i+1:])
+					refused(fmt.Sprintf("byte %d of %s", i, p), other, content)
+				}
+				other := genuine.Clone(t.Context())
+				other.Header.Del(p.at.arg)
+				refused("all", other, content)
+			}
+			if s.clock != nil && s.clock.tolerance > 0 {
+				for _, at := range []time.Time{now.Add(s.clock.tolerance + time.Minute), now.Add(-s.clock.tolerance - time.Minute)} {
+					if err := s.verify(s.request(genuine, content), at); reasonOf(err) != TimestampStale && reasonOf(err) != TimestampFuture {
+						t.Errorf("at another time: %v", err)
+					}
+				}
+			}
+		})
+	}
+}
+
+func timesAndSignatures(s *Source) []place {
+	all := []place{s.signatures[0].place}
+	if s.clock != nil {
+		all = append(all, s.clock.place)
+	}
+	return all
+}
