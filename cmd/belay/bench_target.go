@@ -153,9 +153,8 @@ func (t *target) serveBelay(ctx context.Context) error {
 	conf := stream.Config{Name: "ingress", URL: t.cmd.Broker, Logger: t.Log}
 	if t.server != nil {
 		conf.InProcess = t.server
-	} else {
-		program.CollectLess() // as the program ingress does
 	}
+	program.CollectLess() // as belay serve and the program ingress do
 	if t.cmd.Durability == barrier {
 		conf.Flush = t.flush
 	}

@@ -36,12 +36,13 @@ func (e *exitError) Unwrap() error { return e.error }
 
 // cli is the command line: one field a verb, each in a file of its own.
 type cli struct {
-	Serve   serveCmd   `cmd:"" help:"Run everything in one process: ingress, worker, outbox and the broker."`
-	Send    sendCmd    `cmd:"" help:"Send a webhook, signed as the provider signs."`
-	Check   checkCmd   `cmd:"" help:"Check a configuration file."`
-	Bench   benchCmd   `cmd:"" help:"Measure this machine, under load."`
-	Migrate migrateCmd `cmd:"" help:"Create or update the streams and buckets on a NATS server."`
-	Version versionCmd `cmd:"" help:"Print the version."`
+	Serve     serveCmd     `cmd:"" help:"Run everything in one process: ingress, worker, outbox and the broker."`
+	Send      sendCmd      `cmd:"" help:"Send a webhook, signed as the provider signs."`
+	Check     checkCmd     `cmd:"" help:"Check a configuration file."`
+	Bench     benchCmd     `cmd:"" help:"Measure this machine, under load."`
+	Migrate   migrateCmd   `cmd:"" help:"Create or update the streams and buckets on a NATS server."`
+	Receivers receiversCmd `cmd:"" help:"List the providers that Belay knows, or explain how to set one up."`
+	Version   versionCmd   `cmd:"" help:"Print the version."`
 }
 
 // streams are where a verb writes: what was asked for, and everything else.

@@ -98,6 +98,7 @@ func (c *serveCmd) Run(ctx context.Context, s streams) error {
 	}
 	defer base.Close()
 	program.LimitMemory(base.Log)
+	program.CollectLess()
 	n := &node{Service: base, cmd: c, options: config.Options{Dev: c.Dev, LookupEnv: os.LookupEnv}}
 	if err := n.configure(); err != nil {
 		return err

@@ -34,6 +34,10 @@ func TestLimitMemory(t *testing.T) {
 }
 
 func TestCollectLess(t *testing.T) {
+	machine, err := memlimit.FromSystem()
+	if err != nil {
+		t.Fatal(err)
+	}
 	limit, percent := debug.SetMemoryLimit(-1), debug.SetGCPercent(100)
 	t.Cleanup(func() {
 		debug.SetMemoryLimit(limit)
@@ -43,9 +47,9 @@ func TestCollectLess(t *testing.T) {
 		percent, want         int
 		limitBefore, limitNow int64
 	}{
-		"nothing is set":     {100, smallHeapPercent, math.MaxInt64, smallHeapLimit},
+		"nothing is set":     {100, lessOften, math.MaxInt64, int64(float64(machine) * systemShare)},
 		"GOGC is set":        {50, 50, math.MaxInt64, math.MaxInt64},
-		"a limit is set too": {100, smallHeapPercent, 123 << 20, 123 << 20},
+		"a limit is set too": {100, lessOften, 123 << 20, 123 << 20},
 	} {
 		t.Run(name, func(t *testing.T) {
 			debug.SetGCPercent(c.percent)
