@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -123,10 +122,10 @@ func (c *receiversCmd) steps(r *receiver.Receiver) []string {
 	steps := []string{source}
 	if len(r.Setup) == 0 {
 		steps = append(steps,
-			fmt.Sprintf("At %s, enter the URL %s and the secret (%s).\n   How: %s", r.Name, url, secretFormat(r), r.Docs))
+			fmt.Sprintf("At the provider, enter the URL %s and the secret (%s).\n   How: %s", url, secretFormat(r), r.Docs))
 	}
 	for _, step := range r.Setup {
-		steps = append(steps, strings.ReplaceAll(step, "payload URL", "payload URL "+url))
+		steps = append(steps, strings.ReplaceAll(step, "{url}", url))
 	}
 	if r.Summary().Handshake != "" {
 		steps = append(steps, "The provider tries the URL out ("+r.Summary().Handshake+"): Belay must run by then. It answers by itself.")
@@ -139,7 +138,7 @@ func secretFormat(r *receiver.Receiver) string {
 	if r.About != "" {
 		return r.About
 	}
-	switch i := slices.IndexFunc(r.Signatures, func(f receiver.Signature) bool { return f.Algorithm != "" }); r.Signatures[max(i, 0)].Secret {
+	switch r.Signatures[0].Secret {
 	case "hex":
 		return "a key in hex, as the provider shows it"
 	case "base64":

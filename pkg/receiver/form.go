@@ -35,7 +35,8 @@ type Form struct {
 	Docs string `yaml:"docs"`
 	// About says what a secret of this provider is, and where to find it.
 	About string `yaml:"about"`
-	// Setup are the steps at the provider. Absent: general ones.
+	// Setup are the steps at the provider, in which {url} stands for the URL of the
+	// source. Absent: general ones.
 	Setup []string `yaml:"setup"`
 	// Aliases are other names that configuration may use.
 	Aliases []string `yaml:"aliases"`
