@@ -69,3 +69,52 @@ func BenchmarkReceive(b *testing.B) {
 		}
 	}
 }
+
+// Whatever comes, no receiver of the catalogue stores what is not signed, and
+// none breaks.
+func FuzzUnsigned(f *testing.F) {
+	f.Add("GET", "hub.mode=subscribe&hub.challenge=1&crc_token=a", "", "")
+	f.Add("POST", "a=%zz;", "application/x-www-form-urlencoded", "webhook_id=1&payload=%7B&ssl_check=1")
+	f.Add("POST", "", "application/json", `{"signature":{"timestamp":"1","token":"t","signature":"00"},"webhookTimestamp":1}`)
+	f.Add("HEAD", "", "", "")
+	var all []*Source
+	for _, name := range Names() {
+		r, _ := Lookup(name)
+		all = append(all, newSource(f, SourceConfig{Receiver: name, Secrets: []Secret{secretFor(f, r)}}))
+	}
+	f.Fuzz(func(t *testing.T, method, query, contentType, body string) {
+		for _, s := range all {
+			r := newRequest(contentType, nil)
+			r.Method, r.URL.RawQuery = method, query
+			got, err := s.Receive(r, []byte(body), now)
+			if got.Event != nil {
+				t.Fatalf("%s stores %q", s.Name(), body)
+			}
+			if _, ok := errors.AsType[*Refusal](err); err != nil && !ok {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
+// A secret is a key or it is not, whatever it is.
+func FuzzKeys(f *testing.F) {
+	f.Add("whpk_AAAA", []byte("signature"))
+	f.Add("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----", []byte{0x30, 6, 2, 1, 1, 2, 1, 1})
+	f.Fuzz(func(t *testing.T, secret string, signature []byte) {
+		content, q := template{{kind: body}}, (&Source{}).request(newRequest("text/plain", nil), nil)
+		for name, form := range keyForms {
+			key, err := form(secret)
+			if err != nil {
+				continue
+			}
+			for _, algorithm := range []string{"ed25519", "ecdsa-sha256", "rsa-sha1", "rsa-sha256"} {
+				a := algorithms[algorithm]
+				err := a.check(key)
+				if matches := a.fits(len(signature)) && a.match(key, [][]byte{signature}, content, q); err != nil && matches {
+					t.Errorf("%s verifies with a %s that is none", algorithm, name)
+				}
+			}
+		}
+	})
+}
