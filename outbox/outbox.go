@@ -156,7 +156,7 @@ func (s *Server) serve(serving, work context.Context) error {
 		// Whoever is still connected has had its time.
 		_ = server.Close()
 	}
-	<-failed // http.ErrServerClosed
+	_ = <-failed // http.ErrServerClosed
 	return nil
 }
 

@@ -51,8 +51,10 @@ func newHTTP(c *config.HTTP, client *http.Client) (*forward, error) {
 	for name, value := range c.Headers {
 		f.header.Set(name, value)
 	}
-	_, err := http.NewRequest(http.MethodPost, c.URL, nil)
-	return f, err
+	if _, err := url.Parse(c.URL); err != nil {
+		return nil, errors.New("http.url: want an absolute http or https URL") // the URL may hold a password
+	}
+	return f, nil
 }
 
 // The headers that say what is posted, besides those of the original request.

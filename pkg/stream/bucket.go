@@ -160,7 +160,7 @@ func (k *Bucket) watch(ctx context.Context, w Watcher) error {
 	if err != nil {
 		return k.failed("watch", ">", err)
 	}
-	defer watcher.Stop() // of an ended connection: nothing is left to stop
+	defer func() { _ = watcher.Stop() }() // it fails for a lost connection: nothing is left to stop
 	check, reload := time.NewTicker(watchCheck), time.NewTimer(watchReload)
 	defer check.Stop()
 	defer reload.Stop()
