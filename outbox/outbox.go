@@ -156,7 +156,9 @@ func (s *Server) serve(serving, work context.Context) error {
 		// Whoever is still connected has had its time.
 		_ = server.Close()
 	}
-	_ = <-failed // http.ErrServerClosed
+	if err := <-failed; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("outbox: serve: %w", err)
+	}
 	return nil
 }
 
