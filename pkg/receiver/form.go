@@ -145,6 +145,10 @@ type Signature struct {
 	// Content is the template of what is signed. All of it must be there. A token
 	// has none.
 	Content string `yaml:"content"`
+	// BodyHash is the parameter of the URL's query that holds the SHA-256 of the
+	// body in hex, where the content is the {url} and not the body. A request
+	// without it, or with another body, does not have this signature.
+	BodyHash string `yaml:"body_hash"`
 }
 
 // Timestamp is a signed time of sending. {param:…} may stand in each text; a

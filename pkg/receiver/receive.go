@@ -1,6 +1,7 @@
 package receiver
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 	"time"
@@ -97,6 +98,7 @@ func (s *Source) verifySignatures(q *request) error {
 		candidates  [][]byte
 		unavailable error
 		tried       int
+		lacking     string // of what is signed
 	)
 	for _, sig := range s.signatures {
 		candidates = sig.candidates(candidates[:0], q)
@@ -104,12 +106,15 @@ func (s *Source) verifySignatures(q *request) error {
 			continue
 		}
 		if name, missing := sig.content.missing(q); missing {
-			return refuse(SignedMissing, "no %s, which is part of what is signed", name)
+			lacking = name // another signature may do without
+			continue
 		}
 		for _, secret := range s.secrets {
 			key, err := sig.secretKey(secret)
 			if err != nil {
-				unavailable = err
+				if len(s.signatures) == 1 || !errors.Is(err, errOtherKey) {
+					unavailable = err
+				}
 				continue
 			}
 			tried++
@@ -123,6 +128,8 @@ func (s *Source) verifySignatures(q *request) error {
 		return nil
 	case unavailable != nil:
 		return refuse(SecretUnavailable, "%v", unavailable)
+	case tried == 0 && lacking != "":
+		return refuse(SignedMissing, "no %s, which is part of what is signed", lacking)
 	case tried == 0:
 		return refuse(SignatureWrong, "no well-formed signature in %s", s.signatures[0].place)
 	}

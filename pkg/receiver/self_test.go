@@ -204,3 +204,65 @@ func timesAndSignatures(s *Source) []place {
 	}
 	return all
 }
+
+// The two kinds of signature of Standard Webhooks take two kinds of key.
+func TestStandardWebhooksV1a(t *testing.T) {
+	private := ed25519.NewKeyFromSeed([]byte("a key of thirty-two bytes, no more"[:32]))
+	encode := base64.StdEncoding.EncodeToString
+	source := func(secrets ...Secret) *Source {
+		return newSource(t, SourceConfig{Receiver: "standard-webhooks", Secrets: secrets})
+	}
+	sender, shared := source(text("whsk_"+encode(private))), secretOf("standard-webhooks")
+	public := text("whpk_" + encode(private.Public().(ed25519.PublicKey)))
+	other := text("whpk_" + encode(ed25519.NewKeyFromSeed(make([]byte, 32)).Public().(ed25519.PublicKey)))
+	genuine := signed(t, sender, "application/json", someBody, nil)
+	if got := genuine.Header.Get("Webhook-Signature"); !strings.HasPrefix(got, "v1a,") {
+		t.Fatalf("signed %s", got)
+	}
+	symmetric := signed(t, source(shared), "application/json", someBody, nil)
+	for name, test := range map[string]struct {
+		source *Source
+		r      *http.Request
+		want   Reason
+	}{
+		"the public key":                  {source(public), genuine, ""},
+		"the private key":                 {sender, genuine, ""},
+		"both kinds":                      {source(shared, public), genuine, ""},
+		"both kinds, the other signature": {source(public, shared), symmetric, ""},
+		"another public key":              {source(other), genuine, SignatureWrong},
+		"only the other kind":             {source(shared), genuine, SignatureWrong},
+		"only a public key, and v1":       {source(public), symmetric, SignatureWrong},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := test.source.Receive(test.r, someBody, now); reasonOf(err) != test.want {
+				t.Errorf("error %v, want %q", err, test.want)
+			}
+		})
+	}
+}
+
+// What Twilio signs of JSON is the URL, and the body by the hash in it.
+func TestTwilioJSON(t *testing.T) {
+	s := newSource(t, SourceConfig{Receiver: "twilio", Secrets: []Secret{text("12345")}})
+	const body = `{"property": "value", "boolean": true}`
+	for name, test := range map[string]struct {
+		query, body, contentType string
+		want                     Reason
+	}{
+		"genuine":        {"?foo=1&bar=2&bodySHA256=0a1ff7634d9ab3b95db5c9a2dfe9416e41502b283a80c7cf19632632f96e6620", body, "application/json", ""},
+		"another body":   {"?foo=1&bar=2&bodySHA256=0a1ff7634d9ab3b95db5c9a2dfe9416e41502b283a80c7cf19632632f96e6620", body + " ", "application/json", SignedMissing},
+		"another hash":   {"?foo=1&bar=2&bodySHA256=1a1ff7634d9ab3b95db5c9a2dfe9416e41502b283a80c7cf19632632f96e6620", body, "application/json", SignedMissing},
+		"no hash":        {"?foo=1&bar=2", body, "application/json", SignedMissing},
+		"called a form":  {"?foo=1&bar=2&bodySHA256=0a1ff7634d9ab3b95db5c9a2dfe9416e41502b283a80c7cf19632632f96e6620", "a=b", "application/x-www-form-urlencoded", SignatureWrong},
+		"no hash, empty": {"?foo=1&bar=2&bodySHA256=", "", "application/json", SignedMissing},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := httptest.NewRequest("POST", "https://mycompany.com/myapp.php"+test.query, nil)
+			r.Header.Set("X-Twilio-Signature", "a9nBmqA0ju/hNViExpshrM61xv4=")
+			r.Header.Set("Content-Type", test.contentType)
+			if _, err := s.Receive(r, []byte(test.body), now); reasonOf(err) != test.want {
+				t.Errorf("error %v, want %q", err, test.want)
+			}
+		})
+	}
+}

@@ -1,6 +1,7 @@
 package receiver
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -16,8 +17,7 @@ import (
 // public key, if a part of what is signed is missing, and where the signature
 // itself stands in the body.
 func (s *Source) Sign(r *http.Request, body []byte, now time.Time) error {
-	sig := s.signatures[0]
-	key, err := sig.secretKey(s.secrets[0])
+	sig, key, err := s.signing()
 	if err != nil {
 		return fmt.Errorf("sign as %s: %w", s.Name(), err)
 	}
@@ -45,6 +45,16 @@ func (s *Source) Sign(r *http.Request, body []byte, now time.Time) error {
 		return fmt.Errorf("sign as %s: %w", s.Name(), err)
 	}
 	return nil
+}
+
+// signing is the first signature that the first secret is a key for.
+func (s *Source) signing() (sig *signature, key []byte, err error) {
+	for _, sig = range s.signatures {
+		if key, err = sig.secretKey(s.secrets[0]); !errors.Is(err, errOtherKey) {
+			break
+		}
+	}
+	return sig, key, err
 }
 
 // stamp puts the time of sending into the request. A body has its own already.

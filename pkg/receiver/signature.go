@@ -1,6 +1,9 @@
 package receiver
 
 import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 )
@@ -20,11 +23,15 @@ type signature struct {
 	algorithm algorithm
 	key       keyForm
 	content   template
+	bodyHash  string // a parameter of the query; empty: none
 }
 
 // candidates appends the well-formed signatures of the request to list. The
 // others are passed over: one that is broken must not spoil the good one beside it.
 func (s *signature) candidates(list [][]byte, q *request) [][]byte {
+	if s.bodyHash != "" && !s.hashesBody(q) {
+		return list
+	}
 	count := 0
 	for item := range s.items(q) {
 		if count++; count > maxCandidates {
@@ -37,6 +44,17 @@ func (s *signature) candidates(list [][]byte, q *request) [][]byte {
 	}
 	return list
 }
+
+// hashesBody reports whether the hash in the URL is that of the body.
+func (s *signature) hashesBody(q *request) bool {
+	want, err := hex.DecodeString(q.value(part{kind: queryParam, arg: s.bodyHash}))
+	sum := sha256.Sum256(q.body)
+	return err == nil && bytes.Equal(want, sum[:])
+}
+
+// errOtherKey says that a secret is no key for a signature. It may be one for
+// another signature of the receiver.
+var errOtherKey = errors.New("the secret is not written as this receiver's secrets are")
 
 // errEmptySecret says that a secret is there and holds nothing. An empty key
 // would be known to everybody.
@@ -55,7 +73,7 @@ func (s *signature) secretKey(secret Secret) ([]byte, error) {
 func (s *signature) decodeKey(text string) ([]byte, error) {
 	key, err := s.key(text)
 	if err != nil {
-		return nil, errors.New("the secret is not written as this receiver's secrets are")
+		return nil, errOtherKey
 	}
 	if len(key) == 0 {
 		return nil, errEmptySecret
@@ -79,7 +97,7 @@ func (c *compiler) signature(i int, f Signature) (*signature, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &signature{place: at}
+	s := &signature{place: at, bodyHash: f.BodyHash}
 	if s.encoding, err = oneOf(c, field+"encoding", f.Encoding, encodings); err != nil {
 		return nil, err
 	}
@@ -103,6 +121,8 @@ func (c *compiler) signature(i int, f Signature) (*signature, error) {
 		return nil, c.blame(field+"content", f.Content, "a template of what is signed, such as {body}")
 	case choice{s.content}.uses(proofText):
 		return nil, c.blame(field+"content", f.Content, "a template without {signature}, which is for answers")
+	case f.BodyHash != "" && !(choice{s.content}).uses(address):
+		return nil, c.blame(field+"content", f.Content, "a template with {url}, which the hash of the body stands in")
 	}
 	return s, nil
 }

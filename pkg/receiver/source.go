@@ -264,8 +264,13 @@ func (s *Source) checkSecrets() error {
 		}
 		var wrong error
 		for _, sig := range s.signatures {
-			if wrong = sig.usable(text); wrong == nil {
+			err := sig.usable(text)
+			if err == nil {
+				wrong = nil
 				break // others may take another kind of key
+			}
+			if wrong == nil || errors.Is(err, errEmptySecret) {
+				wrong = err
 			}
 		}
 		if wrong != nil {

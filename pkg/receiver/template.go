@@ -21,6 +21,19 @@ type part struct {
 	member, rest string // of JSON: the path's first key, and the path below it
 }
 
+// String is the placeholder's name, or what it is.
+func (p part) String() string {
+	if p.arg != "" {
+		return p.arg
+	}
+	for word, known := range placeholders {
+		if known.kind == p.kind {
+			return "{" + word + "}"
+		}
+	}
+	return ""
+}
+
 type kind uint8
 
 const (
@@ -131,7 +144,7 @@ func (t template) missing(q *request) (string, bool) {
 			continue // so is an empty form
 		}
 		if q.value(p) == "" {
-			return p.arg, true
+			return p.String(), true
 		}
 	}
 	return "", false
