@@ -15,7 +15,7 @@ import (
 //	{url}          the URL that the sender called
 //	{header:Name}  a header; one that a template names may stand in a request once at most
 //	{json:a.b.0}   a value of the JSON document: keys and array indices between dots
-//	{form:name}    a field of a form-encoded body
+//	{form:name}    a field of a form, which the body is
 //	{query:name}   a parameter of the URL's query
 //	{param:name}   a parameter of the source; its value may hold placeholders too
 //	{form_sorted}  the fields of a form-encoded body: name and value of each, in the order of the names
@@ -106,7 +106,7 @@ type Place struct {
 	Header string `yaml:"header"`
 	// Query is a parameter of the URL's query.
 	Query string `yaml:"query"`
-	// Form is a field of a form-encoded body.
+	// Form is a field of a form, which the body is: form-encoded or multipart.
 	Form string `yaml:"form"`
 	// JSON is a value of the JSON document: keys and array indices between dots.
 	JSON string `yaml:"json"`

@@ -59,14 +59,18 @@ func FuzzBody(f *testing.F) {
 }
 
 func BenchmarkReceive(b *testing.B) {
-	s := newSource(b, SourceConfig{Receiver: "github"})
-	body := payload(b, "github", "push.json")
-	r := signed(b, s, "application/json", body, map[string]string{"X-GitHub-Event": "push"})
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := s.Receive(r, body, now); err != nil {
-			b.Fatal(err)
-		}
+	for _, test := range []struct{ receiver, event string }{{"github", "push"}, {"stripe", "charge.succeeded"}} {
+		b.Run(test.receiver, func(b *testing.B) {
+			s := newSource(b, SourceConfig{Receiver: test.receiver})
+			body := payload(b, test.receiver, test.event+".json")
+			r := signed(b, s, "application/json", body, map[string]string{"X-GitHub-Event": test.event})
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := s.Receive(r, body, now); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
 

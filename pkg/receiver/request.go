@@ -52,7 +52,7 @@ func (q *request) value(p part) string {
 		}
 		return q.query.Get(p.arg)
 	case formSorted:
-		return sortedForm(q.parsedForm())
+		return sortedForm(q.encodedForm())
 	case documentText:
 		return string(q.documents.bytes(q))
 	case proofText:
@@ -85,19 +85,6 @@ func scalar(v gjson.Result) string {
 		return v.Raw
 	}
 	return ""
-}
-
-// parsedForm is the form that the body is; nil if it is none.
-func (q *request) parsedForm() url.Values {
-	if !q.formParsed {
-		q.formParsed = true
-		if mediaType(q.Header.Get("Content-Type")) == "application/x-www-form-urlencoded" {
-			if form, err := url.ParseQuery(string(q.body)); err == nil {
-				q.form = form
-			}
-		}
-	}
-	return q.form
 }
 
 // address is the URL that the client asks for. In a server its scheme is not in

@@ -140,7 +140,7 @@ func (t template) missing(q *request) (string, bool) {
 		if p.kind == body {
 			continue // an empty body is a body
 		}
-		if p.kind == formSorted && q.parsedForm() != nil {
+		if p.kind == formSorted && q.encodedForm() != nil {
 			continue // so is an empty form
 		}
 		if q.value(p) == "" {
