@@ -33,8 +33,9 @@ const (
 // Sweep keeps the streams in order until ctx ends. However many processes call
 // it, one at a time does the work:
 //
-//   - Above 70 % of its size limit an IN stream loses the history that every
-//     chain has finished, so that only a real backlog fills it.
+//   - What every chain has finished goes when it is older than the retention, and
+//     earlier above 70 % of a stream's size limit, so that only a real backlog
+//     fills it. What a chain has not finished stays.
 //   - A parked message that the broker has failed to bring back, because its
 //     store was full when it was due, is parked again.
 func (b *Broker) Sweep(ctx context.Context) {
@@ -63,6 +64,9 @@ func (b *Broker) sweepOnce(ctx context.Context, who string, looked *time.Time) e
 		if err := b.purgeHandled(ctx, In(shard)); err != nil {
 			return err
 		}
+	}
+	if err := b.purgeHandled(ctx, Notify); err != nil {
+		return err
 	}
 	if time.Since(*looked) < overdueEvery {
 		return nil
@@ -99,9 +103,10 @@ func (b *Broker) lease(ctx context.Context, who string) (bool, error) {
 	return err == nil, err
 }
 
-// purgeHandled removes from a nearly full stream what nobody needs any more:
-// below every consumer's ack floor and every parked event, and older than the
-// window, since the broker forgets the ids of purged messages when it restarts.
+// purgeHandled removes from a stream what every consumer has settled and no
+// parked event needs, if it is older than the retention or, where the stream is
+// nearly full, than the window: the broker forgets the ids of purged messages
+// when it restarts. What somebody has not settled stays, however old it is.
 func (b *Broker) purgeHandled(ctx context.Context, name string) error {
 	s, err := b.stream(ctx, name)
 	if err != nil {
@@ -111,48 +116,80 @@ func (b *Broker) purgeHandled(ctx context.Context, name string) error {
 	if err != nil {
 		return fmt.Errorf("look up the stream %s: %w", name, brokerError(err))
 	}
-	limit := info.Config.MaxBytes
-	if limit <= 0 || float64(info.State.Bytes) < purgeAbove*float64(limit) {
-		return nil
+	age, err := time.ParseDuration(info.Config.Metadata[retentionKey])
+	if err != nil {
+		return fmt.Errorf("the retention of the stream %s: %w", name, err)
 	}
-	keep := info.State.LastSeq + 1
-	consumers, slowest := 0, ""
+	settled, slowest, err := b.settled(ctx, s, info.State)
+	if err != nil {
+		return err
+	}
+	limit := info.Config.MaxBytes
+	full := limit > 0 && float64(info.State.Bytes) >= purgeAbove*float64(limit)
+	if full && slowest != nobody {
+		age = info.Config.Duplicates
+	}
+	first := info.State.FirstSeq
+	old, err := olderThan(ctx, s, info.State, time.Now().Add(-age))
+	if err != nil {
+		return err
+	}
+	switch keep := min(old, settled); {
+	case keep > first:
+		return b.purgeBelow(ctx, s, name, first, keep)
+	case full && settled <= first:
+		// Of a chain that is gone for good, the consumer has to go too.
+		b.log.Warn("a nearly full stream waits for a consumer", "stream", name, "consumer", slowest)
+	case full:
+		b.log.Warn("stream nearly full of handled events that deduplication still needs: "+
+			"raise the backlog limit or shorten the deduplication window", "stream", name, "bytes", info.State.Bytes, "limit", limit)
+	}
+	return nil
+}
+
+// nobody stands for the slowest consumer of a stream that has none yet.
+const nobody = "none"
+
+// settled is the first message that some consumer of the stream has not settled,
+// and which consumer that is: the slowest.
+func (b *Broker) settled(ctx context.Context, s jetstream.Stream, state jetstream.StreamState) (first uint64, slowest string, err error) {
+	first, slowest = state.LastSeq+1, nobody
 	list := s.ListConsumers(ctx)
 	for c := range list.Info() {
-		consumers++
-		if floor := c.AckFloor.Stream; floor < keep {
-			keep, slowest = floor+1, c.Name
+		next := c.AckFloor.Stream + 1
+		// The floor stands at the last message that the consumer selects, and a
+		// rare one may be far back.
+		switch {
+		case c.NumAckPending == 0 && c.NumPending == 0:
+			next = state.LastSeq + 1
+		case c.NumAckPending == 0:
+			next = max(next, c.Delivered.Stream+1)
+		}
+		if next < first || slowest == nobody {
+			first, slowest = next, c.Name
 		}
 	}
 	if err := list.Err(); err != nil {
-		return fmt.Errorf("list the consumers of %s: %w", name, brokerError(err))
+		return 0, "", fmt.Errorf("list the consumers of %s: %w", s.CachedInfo().Config.Name, brokerError(err))
 	}
-	if consumers == 0 {
-		return nil // nobody has handled anything
-	}
-	if keep <= info.State.FirstSeq {
-		// Of a chain that is gone for good, the consumer has to go too.
-		b.log.Warn("a nearly full stream waits for a consumer", "stream", name, "consumer", slowest)
-		return nil
-	}
-	if keep, err = b.parkedBelow(ctx, name, info.State.FirstSeq, keep); err != nil {
-		return err
-	}
-	handled := keep
-	if keep, err = olderThan(ctx, s, info.State, keep, time.Now().Add(-info.Config.Duplicates)); err != nil {
-		return err
-	}
-	if keep <= info.State.FirstSeq {
-		if handled > keep {
-			b.log.Warn("stream nearly full of handled events that deduplication still needs: "+
-				"raise the backlog limit or shorten the deduplication window", "stream", name, "bytes", info.State.Bytes, "limit", limit)
+	return first, slowest, nil
+}
+
+// purgeBelow removes what is before keep and before every parked event.
+func (b *Broker) purgeBelow(ctx context.Context, s jetstream.Stream, name string, first, keep uint64) error {
+	var err error
+	if name != Notify { // of which nothing is parked: deliveries are
+		if keep, err = b.parkedBelow(ctx, name, first, keep); err != nil {
+			return err
 		}
+	}
+	if keep <= first {
 		return nil
 	}
 	if err := s.Purge(ctx, jetstream.WithPurgeSequence(keep)); err != nil {
 		return fmt.Errorf("purge %s: %w", name, brokerError(err))
 	}
-	b.log.Info("handled events purged, their stream was nearly full", "stream", name, "up_to", keep-1)
+	b.log.Info("handled events purged", "stream", name, "up_to", keep-1)
 	return nil
 }
 
@@ -181,9 +218,12 @@ func (b *Broker) parkedBelow(ctx context.Context, in string, first, keep uint64)
 	return keep, nil
 }
 
-// olderThan lowers keep to the first message that was stored at border or later.
-func olderThan(ctx context.Context, s jetstream.Stream, state jetstream.StreamState, keep uint64, border time.Time) (uint64, error) {
-	low, high := state.FirstSeq, keep
+// olderThan is the first message that was stored at border or later.
+func olderThan(ctx context.Context, s jetstream.Stream, state jetstream.StreamState, border time.Time) (uint64, error) {
+	if !state.FirstTime.Before(border) {
+		return state.FirstSeq, nil
+	}
+	low, high := state.FirstSeq, state.LastSeq+1
 	for low < high {
 		middle := low + (high-low)/2
 		m, err := s.GetMsg(ctx, middle, jetstream.WithGetMsgSubject(">"))
@@ -198,7 +238,7 @@ func olderThan(ctx context.Context, s jetstream.Stream, state jetstream.StreamSt
 			high = middle
 		}
 	}
-	return min(low, keep), nil
+	return low, nil
 }
 
 // wakeOverdue parks again, for now, what should have come back long ago.

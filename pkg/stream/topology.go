@@ -38,10 +38,10 @@ func Out(shard int) string { return "OUT_" + strconv.Itoa(shard) }
 
 // Topology is what the broker holds for Belay: the streams and the buckets.
 //
-//	IN_0…IN_n-1    events that came in, by partition           limits   dedup
+//	IN_0…IN_n-1    events that came in, by partition           swept    dedup
 //	DONE           what every chain finished, in groups        limits
 //	RETRY          events parked by a chain until a time       work     scheduled
-//	NOTIFY         accepted notifications                      limits   dedup
+//	NOTIFY         accepted notifications                      swept    dedup
 //	OUT_0…OUT_n-1  deliveries, due and parked, by subscription work     scheduled
 //	ATTEMPTS       every attempt of a delivery                 limits
 //	DEAD           events and deliveries that were given up    limits   dedup
@@ -49,8 +49,9 @@ func Out(shard int) string { return "OUT_" + strconv.Itoa(shard) }
 //	SUBSCRIPTIONS  who is told of notifications                bucket
 //	KEYS, STATE    API keys, what operators did                bucket
 //
-// "limits" streams keep their messages until they are too old; "work" streams
-// until they are acknowledged. Subjects:
+// "limits" streams keep their messages until they are too old, "swept" ones until
+// they are too old and handled, "work" streams until they are acknowledged.
+// Subjects:
 //
 //	belay.in.<partition>.<receiver>.<source>.<name…>
 //	belay.part.<partition>.<receiver>        parts of large bodies, and those
@@ -101,7 +102,7 @@ func (t Topology) withDefaults() Topology {
 func (t Topology) streams() []jetstream.StreamConfig {
 	var all []jetstream.StreamConfig
 	for shard := range t.Shards {
-		in := t.limits(In(shard), t.Retention, t.inSubjects(shard)...)
+		in := t.swept(In(shard), t.inSubjects(shard)...)
 		in.Discard = jetstream.DiscardNew // a full store refuses; it never drops
 		in.MaxBytes = t.MaxBytes / int64(t.Shards)
 		if in.MaxBytes == 0 {
@@ -109,10 +110,10 @@ func (t Topology) streams() []jetstream.StreamConfig {
 		}
 		in.Duplicates = t.Window
 		in.AllowAtomicPublish = true
-		in.Metadata = map[string]string{shardsKey: strconv.Itoa(t.Shards)}
+		in.Metadata[shardsKey] = strconv.Itoa(t.Shards)
 		all = append(all, in, t.work(Out(shard), fmt.Sprintf("belay.out.%d.>", shard)))
 	}
-	notify := t.limits(Notify, t.Retention, "belay.notify.>", "belay.part.notify.>")
+	notify := t.swept(Notify, "belay.notify.>", "belay.part.notify.>")
 	notify.Discard = jetstream.DiscardNew
 	notify.AllowAtomicPublish = true
 	notify.Duplicates = t.Window
@@ -153,6 +154,14 @@ func (t Topology) limits(name string, age time.Duration, subjects ...string) jet
 	}
 }
 
+// swept is a stream whose messages go when they are too old and nobody needs
+// them: the broker's own age limit would drop a backlog too. See [Broker.Sweep].
+func (t Topology) swept(name string, subjects ...string) jetstream.StreamConfig {
+	s := t.limits(name, 0, subjects...)
+	s.Metadata = map[string]string{retentionKey: t.Retention.String()}
+	return s
+}
+
 // work is a stream whose messages go when they are acknowledged, and may be
 // parked until a time. It has no limit: a work stream over its limit would drop
 // what is parked.
@@ -179,6 +188,10 @@ func (t Topology) inSubjects(shard int) []string {
 	}
 	return subjects
 }
+
+// retentionKey is where a stream that is swept holds its retention, in its
+// metadata.
+const retentionKey = "belay.retention"
 
 // shardsKey is where IN_0 holds the number of shards, in its metadata.
 const shardsKey = "belay.shards"
