@@ -58,20 +58,3 @@ func (d *document) get(p part) string {
 	}
 	return scalar(d.members[i].Get(p.rest))
 }
-
-// documentMembers are the names of the document's members that templates ask for.
-func (s *Source) documentMembers() []string {
-	var names []string
-	s.anyTemplate(func(c choice) bool {
-		for _, t := range c {
-			for _, p := range t {
-				if p.kind == jsonValue {
-					names = append(names, p.member)
-				}
-			}
-		}
-		return false
-	})
-	slices.Sort(names)
-	return slices.Compact(names)
-}

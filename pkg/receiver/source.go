@@ -230,7 +230,10 @@ func (s *Source) compile(c SourceConfig) error {
 	})
 	s.needsURL = s.anyTemplate(func(t choice) bool { return t.uses(address) })
 	s.readsJSON = s.anyTemplate(func(t choice) bool { return t.uses(jsonValue) })
-	s.single, s.members = s.deciding(), s.documentMembers()
+	// Were one of these headers there twice, the sender and we might look at
+	// different ones.
+	s.single = s.collect(header, func(p part) string { return p.arg })
+	s.members = s.collect(jsonValue, func(p part) string { return p.member })
 	return nil
 }
 
@@ -303,15 +306,15 @@ func (s *Source) anyTemplate(is func(choice) bool) bool {
 	return slices.ContainsFunc(all, is)
 }
 
-// deciding lists the headers that signatures, timestamp and templates look at.
-// Were one there twice, the sender and we might look at different ones.
-func (s *Source) deciding() []string {
+// collect lists, each once, what name says of the placeholders of a kind in all
+// templates.
+func (s *Source) collect(k kind, name func(part) string) []string {
 	var names []string
 	s.anyTemplate(func(c choice) bool {
 		for _, t := range c {
 			for _, p := range t {
-				if p.kind == header {
-					names = append(names, p.arg)
+				if p.kind == k {
+					names = append(names, name(p))
 				}
 			}
 		}
