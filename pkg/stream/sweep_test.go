@@ -96,7 +96,7 @@ func TestParkedEventThatIsTooOldToBeKeptHoldsNothingBack(t *testing.T) {
 	if err := b.Schedule(ctx, stream.Message{Subject: stream.RetryDue("removed", 0, gone)}, stream.RetryWait("removed", 0, gone), time.Now().Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
-	n = fill(t, b, "second")
+	fill(t, b, "second")
 	config := stream.ConsumerConfig{Stream: stream.In(0), Name: "chain-c", Filters: event.Filters(nil, nil), Start: stream.Start{Earliest: true}}
 	consume(t, b, config, stream.RunConfig{Ledger: b.Ledger("c", 0), Handle: func(ctx context.Context, h *stream.Held) {
 		if err := h.Settle(ctx, stream.Ack); err != nil {
