@@ -1,0 +1,210 @@
+package receiver
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+)
+
+// NewSource checks a source's configuration and prepares all that does not
+// depend on a request. What is wrong is told by a [*FieldError]. A secret that
+// cannot be read yet is not wrong: requests are refused until it can.
+func NewSource(c SourceConfig) (*Source, error) {
+	r, ok := Lookup(c.Receiver)
+	if !ok {
+		return nil, &FieldError{Field: "receiver", Value: c.Receiver, Want: fmt.Sprintf("one of %v", Names())}
+	}
+	if c.ID == "" {
+		c.ID = "default"
+	}
+	if !isID(c.ID) {
+		return nil, &FieldError{Field: "id", Value: c.ID, Want: fmt.Sprintf("at most %d letters, digits, dots, dashes and underscores", maxID)}
+	}
+	if c.MaxBody < 0 {
+		return nil, &FieldError{Field: "max_body", Value: fmt.Sprint(c.MaxBody), Want: "a number of bytes above zero"}
+	}
+	if c.MaxHeader < 0 {
+		return nil, &FieldError{Field: "max_header", Value: fmt.Sprint(c.MaxHeader), Want: "a number of bytes above zero"}
+	}
+	if c.MaxBody == 0 {
+		c.MaxBody = r.MaxBody
+	}
+	switch {
+	case c.Timeout == 0:
+		c.Timeout = min(r.Timeout, maxTimeout)
+	case c.Timeout < minTimeout || c.Timeout > maxTimeout:
+		return nil, &FieldError{Field: "timeout", Value: c.Timeout.String(), Want: fmt.Sprintf("%s to %s", minTimeout, maxTimeout)}
+	}
+	rate, err := c.Rate.checked()
+	if err != nil {
+		return nil, err
+	}
+	s := &Source{
+		receiver: r, id: c.ID, name: r.Slug + "/" + c.ID, uri: "/" + r.Slug + "/" + c.ID, secrets: c.Secrets,
+		maxBody: c.MaxBody, maxHeader: c.MaxHeader, https: c.RequireHTTPS, rate: rate, timeout: c.Timeout,
+	}
+	for _, name := range r.Keep {
+		s.keep = append(s.keep, http.CanonicalHeaderKey(name))
+	}
+	if err := s.compile(c); err != nil {
+		return nil, err
+	}
+	return s, s.checkSecrets()
+}
+
+// compile fills in what comes from the receiver's form.
+func (s *Source) compile(c SourceConfig) error {
+	form := &s.receiver.Form
+	compile, err := newCompiler(s.receiver, c.Params)
+	if err != nil {
+		return err
+	}
+	for i, f := range form.Signatures {
+		sig, err := compile.signature(i, f)
+		if err != nil {
+			return err
+		}
+		s.signatures = append(s.signatures, sig)
+	}
+	if s.clock, err = compile.clock(form.Timestamp, c.Tolerance); err != nil {
+		return err
+	}
+	if err := s.checkTimeSigned(compile); err != nil {
+		return err
+	}
+	for _, field := range []struct {
+		name  string
+		texts Templates
+		into  *choice
+	}{
+		{"document", form.Document, &s.document},
+		{"id", form.ID, &s.delivery},
+		{"event", form.Event, &s.event},
+		{"key", form.Key, &s.key},
+	} {
+		if *field.into, err = compile.choice(field.name, field.texts); err != nil {
+			return err
+		}
+	}
+	if c.Key != "" {
+		if s.key, err = compile.choice("key", Templates{c.Key}); err != nil {
+			return err
+		}
+	}
+	if s.answer, err = compile.answer("answer", form.Answer); err != nil {
+		return err
+	}
+	if s.unstored, err = compile.unstored(form.Unstored); err != nil {
+		return err
+	}
+	if s.document.uses(documentText) {
+		return &FieldError{Field: "document", Want: "templates without {document}, which is what they say"}
+	}
+	if s.handshakes, err = compile.handshakes(form.Handshakes); err != nil {
+		return err
+	}
+	s.methods = form.Methods
+	for _, h := range s.handshakes {
+		if !slices.Contains(s.methods, h.method) {
+			s.methods = append(slices.Clip(s.methods), h.method)
+		}
+	}
+	s.signsJSON = s.clock != nil && s.clock.at.kind == jsonValue || slices.ContainsFunc(s.signatures, func(sig *signature) bool {
+		return sig.at.kind == jsonValue || choice{sig.content}.uses(jsonValue)
+	})
+	s.needsURL = s.anyTemplate(func(t choice) bool { return t.uses(address) })
+	s.readsJSON = s.anyTemplate(func(t choice) bool { return t.uses(jsonValue) })
+	// Were one of these headers there twice, the sender and we might look at
+	// different ones.
+	s.single = s.collect(header, func(p part) string { return p.arg })
+	s.members = s.collect(jsonValue, func(p part) string { return p.member })
+	return nil
+}
+
+// checkTimeSigned refuses a timestamp that a forger could change.
+func (s *Source) checkTimeSigned(c *compiler) error {
+	for i, sig := range s.signatures {
+		field, text := fmt.Sprintf("signatures[%d].content", i), s.receiver.Signatures[i].Content
+		signed := slices.ContainsFunc(sig.content, func(p part) bool {
+			return p.kind == timestamp || s.clock != nil && (p == s.clock.at || s.clock.inBody() && p.kind == body)
+		})
+		uses := choice{sig.content}.uses(timestamp)
+		switch {
+		case s.clock == nil && uses:
+			return c.blame(field, text, "a template without {timestamp}, or the header of a timestamp")
+		case s.clock != nil && !signed:
+			return c.blame(field, text, "a template with {timestamp}: a time that is not signed proves nothing")
+		}
+	}
+	return nil
+}
+
+// checkSecrets refuses secrets that can be read and are of no use.
+func (s *Source) checkSecrets() error {
+	if len(s.secrets) == 0 {
+		return &FieldError{Field: "secrets", Want: "at least one secret: without one anybody could send"}
+	}
+	for i, secret := range s.secrets {
+		text, err := secret.Value()
+		if err != nil {
+			continue
+		}
+		var wrong error
+		for _, sig := range s.signatures {
+			err := sig.usable(text)
+			if err == nil {
+				wrong = nil
+				break // others may take another kind of key
+			}
+			if wrong == nil || errors.Is(err, errEmptySecret) {
+				wrong = err
+			}
+		}
+		if wrong != nil {
+			want := "a secret as the provider shows it, see " + s.receiver.Docs
+			if errors.Is(wrong, errEmptySecret) {
+				want = "a secret that is not empty"
+			}
+			return &FieldError{Field: fmt.Sprintf("secrets[%d]", i), Want: want}
+		}
+	}
+	return nil
+}
+
+// anyTemplate asks about every template that is filled from requests.
+func (s *Source) anyTemplate(is func(choice) bool) bool {
+	all := []choice{s.document, s.delivery, s.event, s.key}
+	all = append(all, unstored{answer: s.answer}.templates()...)
+	for _, sig := range s.signatures {
+		all = append(all, choice{sig.content, {sig.at}})
+	}
+	if s.clock != nil {
+		all = append(all, choice{{s.clock.at}})
+	}
+	for _, u := range s.unstored {
+		all = append(all, u.templates()...)
+	}
+	for _, h := range s.handshakes {
+		all = append(all, h.templates()...)
+	}
+	return slices.ContainsFunc(all, is)
+}
+
+// collect lists, each once, what name says of the placeholders of a kind in all
+// templates.
+func (s *Source) collect(k kind, name func(part) string) []string {
+	var names []string
+	s.anyTemplate(func(c choice) bool {
+		for _, t := range c {
+			for _, p := range t {
+				if p.kind == k {
+					names = append(names, name(p))
+				}
+			}
+		}
+		return false
+	})
+	slices.Sort(names)
+	return slices.Compact(names)
+}
