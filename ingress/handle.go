@@ -2,6 +2,7 @@ package ingress
 
 import (
 	"errors"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -164,6 +165,7 @@ func (s *Server) store(x *exchange) (stream.Receipt, error) {
 
 // answer sends what the provider wants to hear.
 func (x *exchange) answer(a receiver.Answer) {
+	maps.Copy(x.w.Header(), a.Header)
 	if a.ContentType != "" {
 		x.w.Header().Set("Content-Type", a.ContentType)
 	}

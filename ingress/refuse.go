@@ -39,8 +39,9 @@ const (
 type refusal struct {
 	outcome    outcome
 	status     int
-	retryAfter string // seconds; empty where a resend is no use
-	cause      error  // for the log; nil where the outcome says it all
+	retryAfter string           // seconds; empty where a resend is no use
+	cause      error            // for the log; nil where the outcome says it all
+	answer     *receiver.Answer // nil: the problem of the status
 }
 
 // Error is the outcome and its cause.
@@ -57,7 +58,7 @@ func asRefusal(err error) *refusal {
 		return r
 	}
 	if r, ok := errors.AsType[*receiver.Refusal](err); ok {
-		mine := &refusal{outcome: outcome(r.Reason), status: r.Status, cause: errors.New(r.Detail)}
+		mine := &refusal{outcome: outcome(r.Reason), status: r.Status, cause: errors.New(r.Detail), answer: r.Answer}
 		if r.Status == http.StatusServiceUnavailable {
 			mine.retryAfter = retryLater
 		}
@@ -73,7 +74,7 @@ var problems = func() map[int][]byte {
 	for status, detail := range map[int]string{
 		http.StatusBadRequest:                  "The body could not be read.",
 		http.StatusUnauthorized:                "The webhook could not be verified.",
-		http.StatusForbidden:                   "Webhooks are received here over HTTPS only.",
+		http.StatusForbidden:                   "Webhooks are received here over HTTPS, and from those who prove who they are.",
 		http.StatusNotFound:                    "No webhook is received here.",
 		http.StatusMethodNotAllowed:            "Webhooks are not received with this method.",
 		http.StatusRequestTimeout:              "The body took too long.",
@@ -101,16 +102,17 @@ var problems = func() map[int][]byte {
 func (s *Server) refuse(x *exchange, err error) {
 	r := asRefusal(err)
 	h := x.w.Header()
-	h.Set("Content-Type", "application/problem+json")
-	h.Set("Content-Length", strconv.Itoa(len(problems[r.status])))
 	if r.retryAfter != "" {
 		h.Set("Retry-After", r.retryAfter)
 	}
 	if r.outcome == tooSlow || r.outcome == truncated {
 		h.Set("Connection", "close") // where the next request begins is not known
 	}
-	x.w.WriteHeader(r.status)
-	_, _ = x.w.Write(problems[r.status]) // who hung up does not want to know
+	if r.answer == nil {
+		r.answer = &receiver.Answer{Status: r.status, ContentType: "application/problem+json", Body: problems[r.status]}
+	}
+	h.Set("Content-Length", strconv.Itoa(len(r.answer.Body)))
+	x.answer(*r.answer)
 
 	level := slog.LevelWarn
 	if r.outcome == unknownSource {

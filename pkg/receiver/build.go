@@ -95,6 +95,9 @@ func (s *Source) compile(c SourceConfig) error {
 	if s.answer, err = compile.answer("answer", form.Answer); err != nil {
 		return err
 	}
+	if s.refused, err = compile.refused(form.Refused); err != nil {
+		return err
+	}
 	if s.unstored, err = compile.unstored(form.Unstored); err != nil {
 		return err
 	}
@@ -175,7 +178,8 @@ func (s *Source) checkSecrets() error {
 // anyTemplate asks about every template that is filled from requests.
 func (s *Source) anyTemplate(is func(choice) bool) bool {
 	all := []choice{s.document, s.delivery, s.event, s.key}
-	all = append(all, unstored{answer: s.answer}.templates()...)
+	all = append(all, s.answer.templates()...)
+	all = append(all, s.refused.templates()...)
 	for _, sig := range s.signatures {
 		all = append(all, choice{sig.content, {sig.at}})
 	}

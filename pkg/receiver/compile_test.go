@@ -35,6 +35,9 @@ func TestFormsThatDoNotFit(t *testing.T) {
 		"{signature} without a proof": {good + "answer: {body: '{signature}'}", "answer.body", "proof"},
 		"a proof for nobody":          {good + "answer: {body: x, proof: {content: '{query:a}', algorithm: hmac-sha256, encoding: hex}}", "answer.body", "proof"},
 		"a proof by a token":          {good + "answer: {body: '{signature}', proof: {content: '{query:a}', algorithm: token, encoding: hex}}", "answer.proof.algorithm", "HMAC"},
+		"a header that is none":       {good + "answer: {headers: {'X Y': a}}", "answer.headers.X Y", "name of a header"},
+		"a refusal that accepts":      {good + "refused: {status: 200}", "refused.status", "400"},
+		"a refusal that proves":       {good + "refused: {body: '{signature}', proof: {content: '{query:a}', algorithm: hmac-sha256, encoding: hex}}", "refused.proof", "stranger"},
 		"a proof in no encoding":      {good + "answer: {body: '{signature}', proof: {content: '{query:a}', algorithm: hmac-sha256}}", "answer.proof.encoding", "base64"},
 	} {
 		t.Run(name, func(t *testing.T) {

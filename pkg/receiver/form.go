@@ -80,6 +80,10 @@ type Form struct {
 	Unstored []Unstored `yaml:"unstored"`
 	// Answer is the success answer. Default: 202 without a body.
 	Answer AnswerForm `yaml:"answer"`
+	// Refused is the answer to what is not genuine, or cannot be read, where the
+	// provider knows such an answer. Its status is 4xx; one that is left out, and
+	// an answer that cannot be filled, leave those of the [Reason].
+	Refused AnswerForm `yaml:"refused"`
 }
 
 // Param is something that a source can set besides its secrets.
@@ -193,8 +197,10 @@ type AnswerForm struct {
 	Status int `yaml:"status"`
 	// ContentType is the media type of the body. Default: text/plain; charset=utf-8.
 	ContentType string `yaml:"content_type"`
-	// Body is the template of the body. Default: empty. In JSON what fills it is
-	// escaped.
+	// Headers maps the names of further headers to the templates of their values.
+	Headers map[string]string `yaml:"headers"`
+	// Body is the template of the body. Default: empty. In JSON and XML what fills
+	// it is escaped.
 	Body string `yaml:"body"`
 	// Proof is what {signature} in the body stands for.
 	Proof *Proof `yaml:"proof"`

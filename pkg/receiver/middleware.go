@@ -31,9 +31,14 @@ func Middleware(s *Source, next http.Handler) http.Handler {
 			err = s.verify(q, time.Now())
 		}
 		if err != nil {
+			err = s.refuse(err, q)
 			status := http.StatusUnauthorized
 			if refusal, ok := errors.AsType[*Refusal](err); ok {
 				status = refusal.Status
+				if refusal.Answer != nil {
+					refusal.Answer.write(w)
+					return
+				}
 			}
 			http.Error(w, http.StatusText(status), status)
 			return

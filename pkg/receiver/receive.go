@@ -28,6 +28,14 @@ type Received struct {
 // values. The error is a [*Refusal].
 func (s *Source) Receive(r *http.Request, body []byte, now time.Time) (Received, error) {
 	q := s.request(r, body)
+	received, err := s.receive(q, now)
+	if err != nil {
+		return Received{}, s.refuse(err, q)
+	}
+	return received, nil
+}
+
+func (s *Source) receive(q *request, now time.Time) (Received, error) {
 	if answered, err := s.shake(q); err != nil || answered != nil {
 		return Received{Answer: answered.orNone()}, err
 	}

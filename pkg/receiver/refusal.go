@@ -58,6 +58,8 @@ type Refusal struct {
 	Status int
 	// Detail says more, for the log.
 	Detail string
+	// Answer is what the provider wants to hear then; nil where it does not care.
+	Answer *Answer
 }
 
 // Error is the reason and the detail.

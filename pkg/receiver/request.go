@@ -111,6 +111,11 @@ func isJSON(media string) bool {
 	return media == "application/json" || media == "text/json" || strings.HasSuffix(media, "+json")
 }
 
+// isXML reports whether a media type says that the body is XML.
+func isXML(media string) bool {
+	return media == "application/xml" || media == "text/xml" || strings.HasSuffix(media, "+xml")
+}
+
 // isToken reports whether s can be the name of a header
 // (https://www.rfc-editor.org/rfc/rfc9110#name-tokens).
 func isToken(s string) bool {

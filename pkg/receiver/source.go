@@ -36,6 +36,7 @@ type Source struct {
 	methods    []string // of events and handshakes
 	unstored   []unstored
 	answer     answer
+	refused    answer
 	needsURL   bool
 	maxBody    int64
 	maxHeader  int64
