@@ -101,7 +101,7 @@ type task struct {
 	touched bool   // the chain may have worked on it before
 	kept    bool   // it has an entry in PROGRESS
 
-	event    *event.Event
+	event    *event.Event // nil until there is something to run
 	progress progress
 }
 
@@ -113,7 +113,7 @@ func (r *runner) handleParked(ctx context.Context, h *stream.Held) {
 	}
 	if err != nil || t.shard >= len(r.ledgers) {
 		r.log.Error("a parked event cannot be read and is dropped; its progress is kept", "subject", h.Subject, "error", err)
-		r.tell(ctx, t, stream.Ack)
+		r.tell(ctx, h, stream.Ack)
 		return
 	}
 	r.handle(ctx, t)
@@ -123,18 +123,23 @@ func (r *runner) handleParked(ctx context.Context, h *stream.Held) {
 // grace period: it must fit between that and the end of the program's own.
 const settleLate = 3 * time.Second
 
-// handle takes an event from its message to its settlement.
+// handle takes an event from its message to its settlement. It is the one place
+// that tells the broker what becomes of the message.
 func (r *runner) handle(ctx context.Context, t *task) {
-	began := time.Now()
-	ready, err := r.prepare(ctx, t)
-	if err != nil {
+	verdict, err := r.prepare(ctx, t)
+	switch {
+	case err != nil:
 		r.log.Warn("event not handled yet, it is handed out again", "seq", t.seq, "shard", t.shard, "error", err)
-		r.tell(ctx, t, stream.Again(time.Second))
-		return
+		verdict = stream.Again(time.Second)
+	case t.event != nil:
+		verdict = r.work(ctx, t)
 	}
-	if !ready {
-		return
-	}
+	r.tell(ctx, t.held, verdict)
+}
+
+// work runs the chain over the event and makes what comes of it durable.
+func (r *runner) work(ctx context.Context, t *task) stream.Verdict {
+	began := time.Now()
 	o := r.execute(ctx, t)
 	if ctx.Err() != nil {
 		// Handlers that ended although the worker must stop at once did their work.
@@ -142,49 +147,58 @@ func (r *runner) handle(ctx context.Context, t *task) {
 		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), settleLate)
 		defer cancel()
 	}
-	o, err = r.settle(ctx, t, o)
+	verdict, o, err := r.settle(ctx, t, o)
 	if err != nil {
-		// Nothing is lost: the message was not acknowledged.
+		// Nothing is lost: the message is not acknowledged.
 		r.log.Warn("event not settled, it is handed out again",
 			"id", t.event.ID, "outcome", o.kind, "error", err)
-		r.tell(ctx, t, stream.GiveBack)
-		return
+		return stream.GiveBack
 	}
 	r.report(ctx, t, o, time.Since(began))
+	return verdict
 }
 
-// prepare reads the event and where the chain stands in it, and reports whether
-// there is something to run. If not it has settled the message.
-func (r *runner) prepare(ctx context.Context, t *task) (bool, error) {
+// tell tells the broker the verdict. If it does not get there the message is
+// handed out again, and is known by what was recorded.
+func (r *runner) tell(ctx context.Context, h *stream.Held, v stream.Verdict) {
+	if err := h.Settle(ctx, v); err != nil {
+		r.log.Debug("message left to its deadline", "error", err)
+	}
+}
+
+// prepare reads the event and where the chain stands in it. Where there is
+// something to run the task has its event after that; else the verdict is the
+// message's.
+func (r *runner) prepare(ctx context.Context, t *task) (stream.Verdict, error) {
 	if t.touched {
 		if err := r.readProgress(ctx, t); err != nil {
-			return false, err
+			return stream.Verdict{}, err
 		}
 	}
 	switch p := &t.progress; {
 	case p.Outcome != "":
 		// It ended, and the process died before the message was acknowledged.
-		return false, r.record(ctx, t, outcome{kind: p.Outcome})
+		return r.record(ctx, t, outcome{kind: p.Outcome})
 	case t.turn < p.Turn:
-		return false, r.parkAgain(ctx, t)
+		return r.parkAgain(ctx, t)
 	case t.parked && !t.kept:
-		return false, r.settleUnreadable(ctx, t, fmt.Errorf("where the chain stood in the event: %w", stream.ErrNotFound))
+		return r.settleUnreadable(ctx, t, fmt.Errorf("where the chain stood in the event: %w", stream.ErrNotFound))
 	case t.turn > p.Turn:
 		// The progress was stored first: a replica was asked that lags behind.
-		return false, fmt.Errorf("turn %d is due, and the progress that was read is of turn %d", t.turn, p.Turn)
+		return stream.Verdict{}, fmt.Errorf("turn %d is due, and the progress that was read is of turn %d", t.turn, p.Turn)
 	}
 	e, err := r.readEvent(ctx, t)
 	switch {
 	case gone(err):
-		return false, r.settleUnreadable(ctx, t, err)
+		return r.settleUnreadable(ctx, t, err)
 	case err != nil:
-		return false, err
+		return stream.Verdict{}, err
 	case !t.parked && !r.chain.Selects(e):
-		return false, r.pass(ctx, t)
+		return r.pass(ctx, t)
 	}
 	t.event = e
 	e.Values = t.progress.Values
-	return true, nil
+	return stream.Verdict{}, nil
 }
 
 // An event that another configuration may select is left to its workers so often,
@@ -197,17 +211,12 @@ const (
 // pass settles an event that the chain does not select. The broker's filters may
 // be wider than the chain's patterns; but while a new configuration is rolled out
 // they are those of another one.
-func (r *runner) pass(ctx context.Context, t *task) error {
+func (r *runner) pass(ctx context.Context, t *task) (stream.Verdict, error) {
 	foreign, err := r.incoming[t.shard].Foreign(ctx)
-	switch {
-	case err != nil:
-		return err
-	case foreign && t.held.Deliveries <= maxPassed:
-		r.tell(ctx, t, stream.Again(passFor))
-	default:
-		r.tell(ctx, t, stream.Ack)
+	if err == nil && foreign && t.held.Deliveries <= maxPassed {
+		return stream.Again(passFor), nil
 	}
-	return nil
+	return stream.Ack, err
 }
 
 // gone reports whether an event will never be read.

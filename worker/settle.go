@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/belay-hooks/belay/pkg/event"
 	"github.com/belay-hooks/belay/pkg/stream"
 )
 
@@ -27,8 +28,8 @@ const (
 // one only the place in IN is.
 const maxParkedBody = 64 << 10
 
-// settle makes an outcome durable, tells the broker, and returns the outcome that
-// it came to. Every arrow is a write that was confirmed before the next begins. An
+// settle makes an outcome durable, and returns what the broker is to be told then
+// and the outcome that it came to. Every arrow is a write that was confirmed before the next begins. An
 // outage of the broker is waited out here, so that only the end of the process can
 // repeat handlers, and only before the first write of a line:
 //
@@ -39,82 +40,72 @@ const maxParkedBody = 64 << 10
 //	interrupted       given back; nothing is recorded
 //
 // PROGRESS is written at the end only if the event has an entry there.
-func (r *runner) settle(ctx context.Context, t *task, o outcome) (outcome, error) {
+func (r *runner) settle(ctx context.Context, t *task, o outcome) (v stream.Verdict, came outcome, err error) {
 	switch o.kind {
 	case done, responded:
-		return o, r.end(ctx, t, o)
+		v, err = r.end(ctx, t, o)
 	case dead:
-		if err := r.bury(ctx, t, o); err != nil {
-			return o, err
+		if err = r.bury(ctx, t, o); err == nil {
+			v, err = r.end(ctx, t, o)
 		}
-		return o, r.end(ctx, t, o)
 	case again:
-		err := r.postpone(ctx, t, o.wait)
+		v, err = r.postpone(ctx, t, o.wait)
 		if errors.Is(err, stream.ErrTooLarge) {
 			// The values that its handlers left do not fit into PROGRESS.
 			o.kind, o.reason, o.err = dead, reasonTooLarge, err
 			return r.settle(ctx, t, o)
 		}
-		return o, err
+	case interrupted:
+		v = stream.GiveBack
 	}
-	return o, t.held.Settle(ctx, stream.GiveBack)
+	return v, o, err
 }
 
 // postpone keeps where the chain stands and brings the event back after the wait.
-func (r *runner) postpone(ctx context.Context, t *task, wait time.Duration) error {
+func (r *runner) postpone(ctx context.Context, t *task, wait time.Duration) (stream.Verdict, error) {
 	if wait > r.config.ShortRetry {
 		return r.park(ctx, t, time.Now().Add(wait))
 	}
-	if err := r.writeProgress(ctx, t); err != nil {
-		return err
-	}
-	return t.held.Settle(ctx, stream.Again(wait))
+	return stream.Again(wait), r.writeProgress(ctx, t)
 }
 
 // end records that the chain is through with the event.
-func (r *runner) end(ctx context.Context, t *task, o outcome) error {
+func (r *runner) end(ctx context.Context, t *task, o outcome) (stream.Verdict, error) {
 	if t.kept {
 		t.progress.Outcome = o.kind
 		t.progress.Values = nil // nobody reads them any more
 		if err := r.writeProgress(ctx, t); err != nil {
-			return err
+			return stream.Verdict{}, err
 		}
 	}
 	return r.record(ctx, t, o)
 }
 
-// record writes the line of history by which a finished event is recognised, and
-// acknowledges the message.
-func (r *runner) record(ctx context.Context, t *task, o outcome) error {
+// record writes the line of history by which a finished event is recognised.
+func (r *runner) record(ctx context.Context, t *task, o outcome) (stream.Verdict, error) {
 	record := stream.Record{Seq: t.seq, Outcome: string(o.kind), Steps: o.steps, Attempts: t.progress.Total}
 	if o.response != nil {
 		record.Status = o.response.Status
 	}
-	if err := r.ledgers[t.shard].Record(ctx, record); err != nil {
-		return err
-	}
-	return t.held.Settle(ctx, stream.Ack)
+	return stream.Ack, r.ledgers[t.shard].Record(ctx, record)
 }
 
 // park puts the event away until the time.
-func (r *runner) park(ctx context.Context, t *task, until time.Time) error {
+func (r *runner) park(ctx context.Context, t *task, until time.Time) (stream.Verdict, error) {
 	t.progress.Turn++
 	t.progress.Until = until.UTC()
 	if err := r.writeProgress(ctx, t); err != nil {
-		return err
+		return stream.Verdict{}, err
 	}
-	m := r.nextTurn(t)
-	if err := stream.WaitOut(ctx, func() error {
+	m := r.nextTurn(t, t.event)
+	return stream.Ack, stream.WaitOut(ctx, func() error {
 		return r.config.Broker.Schedule(ctx, m, r.waitSubject(t), t.progress.Until)
-	}); err != nil {
-		return err
-	}
-	return t.held.Settle(ctx, stream.Ack)
+	})
 }
 
 // nextTurn is the message that brings the event back when its turn is due.
-func (r *runner) nextTurn(t *task) stream.Message {
-	e := *t.event
+func (r *runner) nextTurn(t *task, parked *event.Event) stream.Message {
+	e := *parked
 	reference := len(e.Body) > maxParkedBody
 	if reference {
 		e.Body = nil
@@ -135,7 +126,7 @@ func turnOf(header map[string][]string) (int, error) { return strconv.Atoi(first
 // parkAgain settles the message that an event was parked from: the process died
 // before the ack. If it died before the schedule was stored, the schedule is made
 // up for.
-func (r *runner) parkAgain(ctx context.Context, t *task) error {
+func (r *runner) parkAgain(ctx context.Context, t *task) (stream.Verdict, error) {
 	waiting := uint64(0) // what stands where the schedule belongs
 	for _, subject := range []string{r.waitSubject(t), r.dueSubject(t)} {
 		m, err := r.config.Broker.Last(ctx, stream.Retry, subject)
@@ -143,28 +134,24 @@ func (r *runner) parkAgain(ctx context.Context, t *task) error {
 		case errors.Is(err, stream.ErrNotFound):
 			continue
 		case err != nil:
-			return err
+			return stream.Verdict{}, err
 		}
 		if turn, err := turnOf(m.Header); err == nil && turn >= t.progress.Turn {
-			return t.held.Settle(ctx, stream.Ack)
+			return stream.Ack, nil
 		}
 		if subject == r.waitSubject(t) {
 			waiting = m.Seq
 		}
 	}
-	var err error
-	switch t.event, err = r.readEvent(ctx, t); {
+	e, err := r.readEvent(ctx, t)
+	switch {
 	case gone(err):
 		return r.settleUnreadable(ctx, t, err)
 	case err != nil:
-		return err
+		return stream.Verdict{}, err
 	}
 	// Another worker may just have parked it for a later turn: that one stays.
-	err = r.config.Broker.Reschedule(ctx, r.nextTurn(t), r.waitSubject(t), t.progress.Until, waiting)
-	if err != nil {
-		return err
-	}
-	return t.held.Settle(ctx, stream.Ack)
+	return stream.Ack, r.config.Broker.Reschedule(ctx, r.nextTurn(t, e), r.waitSubject(t), t.progress.Until, waiting)
 }
 
 // bury stores the event whole as a dead letter.
@@ -198,7 +185,7 @@ func failuresHeader(failures []failure) (string, error) {
 }
 
 // settleUnreadable gives up what is no event, or whose body is gone.
-func (r *runner) settleUnreadable(ctx context.Context, t *task, cause error) error {
+func (r *runner) settleUnreadable(ctx context.Context, t *task, cause error) (stream.Verdict, error) {
 	o := outcome{kind: dead, reason: reasonUnreadable, err: cause}
 	if errors.Is(cause, stream.ErrNotFound) {
 		o.reason = reasonExpired
@@ -206,14 +193,15 @@ func (r *runner) settleUnreadable(ctx context.Context, t *task, cause error) err
 	header := stream.Portable(t.held.Header)
 	r.describeDead(header, t, o)
 	if err := r.publishDead(ctx, t, header, t.held.Data); err != nil {
-		return err
+		return stream.Verdict{}, err
 	}
-	if err := r.end(ctx, t, o); err != nil {
-		return err
+	v, err := r.end(ctx, t, o)
+	if err != nil {
+		return v, err
 	}
 	r.log.Error("event given up", "shard", t.shard, "seq", t.seq, "reason", o.reason, "error", cause)
 	r.metrics.settled(r.chain.Name, o)
-	return nil
+	return v, nil
 }
 
 func (r *runner) describeDead(header map[string][]string, t *task, o outcome) {
@@ -234,13 +222,6 @@ func (r *runner) publishDead(ctx context.Context, t *task, header map[string][]s
 }
 
 func place(t *task) string { return fmt.Sprintf("%d.%d.0", t.shard, t.seq) }
-
-// tell settles a message about which there is nothing to record.
-func (r *runner) tell(ctx context.Context, t *task, v stream.Verdict) {
-	if err := t.held.Settle(ctx, v); err != nil {
-		r.log.Debug("message left to its deadline", "error", err)
-	}
-}
 
 // report writes the one line about a settled event.
 func (r *runner) report(ctx context.Context, t *task, o outcome, took time.Duration) {
