@@ -2,46 +2,66 @@ package receiver
 
 import (
 	"bytes"
+	"errors"
+	"io"
 	"slices"
-	"unsafe"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/tidwall/gjson"
 )
 
 // A document is the JSON of a request. The members that templates ask for are
-// found in one pass.
+// found in the pass that checks it.
 type document struct {
 	text    []byte
 	wanted  []string // names of members
-	members []gjson.Result
+	members [][]byte // their values, inside text; nil where there is none
 }
 
 // readDocument reads the members that are wanted of a JSON text; nil if it is not
-// valid.
+// valid, or nested deeper than the library's 10 000 levels: a body of brackets
+// must not use up the stack. Of members with one name the first counts, and
+// strings need not be UTF-8: providers send both.
 func readDocument(text []byte, wanted []string) *document {
-	if !gjson.ValidBytes(text) {
+	decoder := jsontext.NewDecoder(bytes.NewBuffer(text), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	d := &document{text: text}
+	var err error
+	if len(wanted) > 0 && decoder.PeekKind() == '{' {
+		d.wanted, d.members = wanted, make([][]byte, len(wanted))
+		err = d.readMembers(decoder)
+	} else {
+		_, err = decoder.ReadValue()
+	}
+	if err != nil {
 		return nil
 	}
-	d := &document{text: text}
-	if len(wanted) > 0 && bytes.TrimLeft(text, " \t\r\n")[0] == '{' {
-		d.wanted, d.members = wanted, make([]gjson.Result, len(wanted))
-		d.readMembers()
+	if _, err := decoder.ReadToken(); !errors.Is(err, io.EOF) {
+		return nil // more than one value
 	}
 	return d
 }
 
-func (d *document) readMembers() {
-	missing := len(d.wanted)
-	// The library's own way for bytes copies them, and a body may be large. It is
-	// not changed any more, and the results live as long as it does.
-	gjson.Parse(unsafe.String(&d.text[0], len(d.text))).ForEach(func(key, value gjson.Result) bool {
-		// Of members with one name the first counts, as for a path.
-		if i := slices.Index(d.wanted, key.Str); i >= 0 && !d.members[i].Exists() {
-			d.members[i] = value
-			missing--
+func (d *document) readMembers(decoder *jsontext.Decoder) error {
+	if _, err := decoder.ReadToken(); err != nil {
+		return err
+	}
+	for decoder.PeekKind() == '"' {
+		name, err := decoder.ReadToken()
+		if err != nil {
+			return err
 		}
-		return missing > 0
-	})
+		i := slices.Index(d.wanted, name.String())
+		value, err := decoder.ReadValue()
+		if err != nil {
+			return err
+		}
+		if i >= 0 && d.members[i] == nil {
+			end := decoder.InputOffset() // value itself is the decoder's, until the next call
+			d.members[i] = d.text[end-int64(len(value)) : end]
+		}
+	}
+	_, err := decoder.ReadToken()
+	return err
 }
 
 // get is the text of the scalar that a path leads to, empty if there is none.
@@ -54,7 +74,7 @@ func (d *document) get(p part) string {
 	case i < 0:
 		return scalar(gjson.GetBytes(d.text, p.arg)) // an array, whose first key is an index
 	case p.rest == "":
-		return scalar(d.members[i])
+		return scalar(gjson.ParseBytes(d.members[i]))
 	}
-	return scalar(d.members[i].Get(p.rest))
+	return scalar(gjson.GetBytes(d.members[i], p.rest))
 }
