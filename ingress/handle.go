@@ -71,13 +71,18 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 
 // admit finds the source and judges what the headers say.
 func (s *Server) admit(x *exchange) error {
+	names := mux.Vars(x.r)
+	x.source = s.sources.Load().find(names["receiver"], names["source"])
 	// For every request: of one that is refused unread, the HTTP server reads the
 	// body all the same, and would wait for it for ever.
-	if err := x.readUntil(x.start.Add(s.config.BodyTimeout)); err != nil {
+	within := s.config.BodyTimeout
+	if x.source != nil {
+		within = min(within, x.source.Budget())
+	}
+	if err := x.readUntil(x.start.Add(within)); err != nil {
 		return err
 	}
-	names := mux.Vars(x.r)
-	if x.source = s.sources.Load().find(names["receiver"], names["source"]); x.source == nil {
+	if x.source == nil {
 		return &refusal{outcome: unknownSource, status: http.StatusNotFound}
 	}
 	if !x.enter() {
@@ -110,19 +115,18 @@ func headerSize(h http.Header) int64 {
 	return int64(size)
 }
 
-// readBody reads the body within the source's limit and a time.
+// readBody reads the body within the source's limit. How long it may take was set
+// before, to within or the source's budget.
 func (x *exchange) readBody(within time.Duration) (err error) {
 	limit := min(x.source.MaxBody(), x.room.largest())
 	if x.r.ContentLength > limit {
 		return &refusal{outcome: tooLarge, status: http.StatusRequestEntityTooLarge}
 	}
-	if budget := x.source.Budget(); budget < within {
-		if err := x.readUntil(x.start.Add(budget)); err != nil {
-			return err
-		}
-	}
 	if x.body, err = x.read(x.r.ContentLength, limit); err != nil {
 		return err
+	}
+	if within >= x.source.Budget() {
+		return nil // when reading fails, the request is over anyway
 	}
 	// The deadline was for the body. Left alone it would end the connection, and
 	// with it this request, while the event is being stored.
