@@ -20,14 +20,18 @@ type File struct {
 	// what one with a higher generation set up. Raise it with a change of a
 	// chain's from, events or start; 0 where nobody runs two versions at once.
 	Generation int `yaml:"generation"`
+	// Receivers are providers that the catalogue does not have, by name.
+	Receivers map[string]*Declared `yaml:"receivers"`
 	// Sources are the webhooks that are received.
 	Sources []Source `yaml:"sources"`
 	// Chains are what is done with them.
 	Chains []Chain `yaml:"chains"`
 
-	index index
-	path  string
-	text  []byte
+	index  index
+	path   string
+	text   []byte
+	others map[string][]byte // files that this one refers to; nil: could not be read
+	told   map[string]bool   // paths that have a problem
 }
 
 // Source is a receiver with an id and secrets of its own. It is served at

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/goccy/go-yaml/ast"
 )
@@ -21,6 +22,7 @@ const maxValues = 100_000
 // the lines that validation needs later.
 type decoder struct {
 	file     *File
+	path     string // of the text that is decoded: the file's, or of one that it refers to
 	opt      Options
 	anchors  map[string]ast.Node
 	values   int
@@ -29,18 +31,25 @@ type decoder struct {
 }
 
 func (d *decoder) document(tree *ast.File) {
+	if body := d.body(tree, "", "sources and chains"); body != nil {
+		d.value(body, reflect.ValueOf(d.file).Elem(), "")
+	}
+}
+
+// body is the one document of a text; nil if there is another number.
+func (d *decoder) body(tree *ast.File, path, want string) ast.Node {
 	docs := slices.DeleteFunc(slices.Clone(tree.Docs), func(doc *ast.DocumentNode) bool { return doc.Body == nil })
 	if len(docs) == 0 {
-		d.wrong(nil, &FieldError{Want: "the file is empty, want sources and chains"})
-		return
+		d.wrong(nil, &FieldError{Path: path, Want: "the file is empty, want " + want})
+		return nil
 	}
 	if len(docs) > 1 {
-		d.wrong(docs[1].Body, &FieldError{Want: "want one document in the file, not several"})
-		return
+		d.wrong(docs[1].Body, &FieldError{Path: path, Want: "want one document in the file, not several"})
+		return nil
 	}
 	d.anchors = map[string]ast.Node{}
 	ast.Walk(d, docs[0].Body)
-	d.value(docs[0].Body, reflect.ValueOf(d.file).Elem(), "")
+	return docs[0].Body
 }
 
 // Visit collects the anchors.
@@ -52,7 +61,7 @@ func (d *decoder) Visit(node ast.Node) ast.Visitor {
 }
 
 func (d *decoder) wrong(node ast.Node, err *FieldError) {
-	d.problems = append(d.problems, &Problem{File: d.file.path, Line: lineOf(node), Err: err})
+	d.problems = append(d.problems, &Problem{File: d.path, Line: lineOf(node), Err: err})
 	d.bad[err.Path] = true
 }
 
@@ -98,7 +107,7 @@ func (d *decoder) value(at ast.Node, into reflect.Value, path string) {
 	if node == nil || node.Type() == ast.NullType {
 		return
 	}
-	d.file.index[path] = lineOf(at)
+	d.file.index[path] = spot{d.path, lineOf(at)}
 	if into.Kind() == reflect.Pointer {
 		if into.IsNil() {
 			into.Set(reflect.New(into.Type().Elem()))
@@ -110,9 +119,14 @@ func (d *decoder) value(at ast.Node, into reflect.Value, path string) {
 	} else if def, ok := into.Addr().Interface().(defaulter); ok {
 		def.setDefaults()
 	}
+	custom, _ := into.Addr().Interface().(unmarshaler)
 	switch {
 	case into.Type() == reflect.TypeFor[Secret]():
 		d.secret(node, into.Addr().Interface().(*Secret), path)
+	case into.Type() == reflect.TypeFor[Declared]():
+		d.declared(node, into.Addr().Interface().(*Declared), path)
+	case custom != nil:
+		d.custom(node, custom, path)
 	case into.Kind() == reflect.Struct:
 		d.object(node, into, path)
 	case into.Kind() == reflect.Slice:
@@ -131,11 +145,7 @@ func (d *decoder) object(node ast.Node, into reflect.Value, path string) {
 		return
 	}
 	fields := map[string]reflect.Value{}
-	for i := range into.NumField() {
-		if name := into.Type().Field(i).Tag.Get("yaml"); name != "" {
-			fields[name] = into.Field(i)
-		}
-	}
+	collectFields(into, fields)
 	for it := entries.MapRange(); it.Next(); {
 		name := it.Key().GetToken().Value
 		field, ok := fields[name]
@@ -145,6 +155,20 @@ func (d *decoder) object(node ast.Node, into reflect.Value, path string) {
 			continue
 		}
 		d.value(it.Value(), field, child(path, name))
+	}
+}
+
+// collectFields finds the fields of a struct, and of those inlined in it, by the
+// names that they have in the file.
+func collectFields(of reflect.Value, fields map[string]reflect.Value) {
+	for i := range of.NumField() {
+		name, option, _ := strings.Cut(of.Type().Field(i).Tag.Get("yaml"), ",")
+		switch {
+		case option == "inline":
+			collectFields(of.Field(i), fields)
+		case name != "" && name != "-":
+			fields[name] = of.Field(i)
+		}
 	}
 }
 
@@ -206,6 +230,8 @@ func (d *decoder) scalar(node ast.Node, into reflect.Value, path string) {
 	switch u, custom := into.Addr().Interface().(encoding.TextUnmarshaler); {
 	case custom:
 		err = u.UnmarshalText([]byte(text))
+	case into.Type() == reflect.TypeFor[time.Duration]():
+		err = (*Duration)(into.Addr().Interface().(*time.Duration)).UnmarshalText([]byte(text))
 	case into.Kind() == reflect.String:
 		into.SetString(text)
 	case into.CanInt():
@@ -266,7 +292,7 @@ func unsplit(n *ast.MappingNode) (string, bool) {
 
 func scalarName(v reflect.Value) string {
 	switch {
-	case v.Type() == reflect.TypeFor[Duration]():
+	case v.Type() == reflect.TypeFor[Duration](), v.Type() == reflect.TypeFor[time.Duration]():
 		return "a duration such as 300ms, 30s, 5m or 72h"
 	case v.CanInt():
 		return "a whole number"

@@ -24,7 +24,8 @@ type Options struct {
 }
 
 // Load reads and validates the configuration file. What is wrong with it comes
-// back as [Problems], all at once. Secrets are not resolved yet, since not every
+// back as [Problems], all at once, with what could be read of the file: who
+// knows more can look for more that is wrong. Secrets are not resolved yet, since not every
 // program that shares the file may see them: that is [File.CheckSecrets].
 func Load(path string, opt Options) (*File, error) {
 	text, err := read(path)
@@ -36,19 +37,24 @@ func Load(path string, opt Options) (*File, error) {
 
 // Parse is [Load] of a text; the path only names it in messages.
 func Parse(path string, text []byte, opt Options) (*File, error) {
-	f := &File{path: path, text: text, index: index{}}
+	f := &File{path: path, text: text, index: index{}, others: map[string][]byte{}, told: map[string]bool{}}
 	tree, err := parser.ParseBytes(text, 0)
 	if err != nil {
-		return nil, syntaxProblem(path, err)
+		return f, Problems{syntaxProblem(path, err)}
 	}
-	d := &decoder{file: f, opt: opt, bad: map[string]bool{}}
+	d := &decoder{file: f, path: path, opt: opt, bad: f.told}
 	d.document(tree)
 	d.problems = append(d.problems, f.validate(d.bad)...)
 	if len(d.problems) == 0 {
 		return f, nil
 	}
 	slices.SortStableFunc(d.problems, func(a, b *Problem) int { return a.Line - b.Line })
-	return nil, d.problems
+	for _, p := range d.problems {
+		if field, ok := errors.AsType[*FieldError](p.Err); ok {
+			f.told[field.Path] = true
+		}
+	}
+	return f, d.problems
 }
 
 // CheckSecrets resolves every secret once. The error joins a located problem
@@ -89,7 +95,7 @@ func read(path string) ([]byte, error) {
 
 // syntaxProblem keeps the parser's message and place, and drops the lines of the
 // file that it would print beside them: a secret may stand there.
-func syntaxProblem(path string, err error) error {
+func syntaxProblem(path string, err error) *Problem {
 	p := &Problem{File: path, Err: errors.New("not YAML that can be read")}
 	var at yaml.Error
 	if errors.As(err, &at) {
@@ -98,5 +104,5 @@ func syntaxProblem(path string, err error) error {
 			p.Line = tk.Position.Line
 		}
 	}
-	return Problems{p}
+	return p
 }

@@ -76,7 +76,7 @@ func TestProblems(t *testing.T) {
 		{"two documents", "sources: []\n---\nchains: []\n", `belay.yaml:3: want one document in the file, not several`},
 		{"not a mapping", "- a\n", `belay.yaml:1: want fields (name: value), not a list`},
 		{"syntax", "sources: [\nchains: ]", `belay.yaml:2: `},
-		{"unknown field", "sorces: []\n", `belay.yaml:1: sorces: unknown field, want one of chains, generation, sources`},
+		{"unknown field", "sorces: []\n", `belay.yaml:1: sorces: unknown field, want one of chains, generation, receivers, sources`},
 		{
 			"unknown field deep down", "chains:\n- name: a\n  handlers:\n  - name: b\n    http:\n      url: http://x\n      uri: y\n",
 			`belay.yaml:7: chains[0].handlers[0].http.uri: unknown field, want one of headers, timeout, url`,

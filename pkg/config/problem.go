@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strconv"
@@ -89,7 +90,8 @@ func (ps Problems) Unwrap() []error {
 }
 
 // Locate adds file and line to an error with a [*FieldError] inside, and to
-// each such error of a joined one. Any other error is returned as it is.
+// each such error of a joined one. Any other error is returned as it is. Of a
+// value that has a problem already no more is told: nil.
 func (f *File) Locate(err error) error {
 	var joined interface{ Unwrap() []error }
 	if errors.As(err, &joined) {
@@ -106,17 +108,47 @@ func (f *File) Locate(err error) error {
 	if errors.As(err, &problem) || !errors.As(err, &field) {
 		return err
 	}
-	return &Problem{File: f.path, Line: f.index.line(field.Path), Err: err}
+	if f.hasProblem(field.Path) {
+		return nil
+	}
+	at := f.index.at(field.Path)
+	return &Problem{File: cmp.Or(at.file, f.path), Line: at.line, Err: err}
 }
 
-// An index holds the line of every value of the file, by path.
-type index map[string]int
+// hasProblem reports whether something was wrong with the value, with what it
+// stands in, or with a part of it.
+func (f *File) hasProblem(path string) bool {
+	for told := range f.told {
+		if told == "" || within(told, path) || within(path, told) {
+			return true
+		}
+	}
+	return false
+}
 
-// line is where the path stands, or else the nearest thing around it.
-func (ix index) line(path string) int {
+// within reports whether one path is another, or leads on from it.
+func within(outer, path string) bool {
+	rest, ok := strings.CutPrefix(path, outer)
+	return ok && (rest == "" || rest[0] == '.' || rest[0] == '[')
+}
+
+// A spot is a line of a file.
+type spot struct {
+	file string
+	line int
+}
+
+// An index holds the place of every value of the file, by path.
+type index map[string]spot
+
+// line is the line of [index.at].
+func (ix index) line(path string) int { return ix.at(path).line }
+
+// at is where the path stands, or else the nearest thing around it.
+func (ix index) at(path string) spot {
 	for {
-		if line, ok := ix[path]; ok {
-			return line
+		if at, ok := ix[path]; ok {
+			return at
 		}
 		cut := strings.LastIndexAny(path, ".[")
 		if cut < 0 {

@@ -2,8 +2,10 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,6 +36,9 @@ func (f *File) validate(bad map[string]bool) Problems {
 	v := &validator{file: f, bad: bad}
 	if f.Generation < 0 {
 		v.wrong("generation", fmt.Sprint(f.Generation), "want 0 or more")
+	}
+	for _, name := range slices.Sorted(maps.Keys(f.Receivers)) {
+		v.name(child("receivers", name), name)
 	}
 	names := v.sources()
 	seen := map[string]int{}

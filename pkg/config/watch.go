@@ -18,7 +18,7 @@ const watchEvery = 2 * time.Second
 func (f *File) Watch(ctx context.Context, opt Options, reload <-chan struct{}, log *slog.Logger, apply func(*File) error) {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
-	seen, unreadable := f.text, false
+	seen, unreadable := f, false
 	for {
 		asked := false
 		select {
@@ -37,11 +37,11 @@ func (f *File) Watch(ctx context.Context, opt Options, reload <-chan struct{}, l
 			continue
 		}
 		unreadable = false
-		if bytes.Equal(text, seen) && !asked {
+		if bytes.Equal(text, seen.text) && !seen.othersChanged() && !asked {
 			continue
 		}
-		seen = text
 		next, err := Parse(f.path, text, opt)
+		seen = next
 		if err == nil {
 			err = apply(next)
 		}
@@ -51,6 +51,16 @@ func (f *File) Watch(ctx context.Context, opt Options, reload <-chan struct{}, l
 		}
 		log.Info("configuration loaded", "file", f.path, "sources", len(next.Sources), "chains", len(next.Chains))
 	}
+}
+
+// othersChanged reports whether a file that this one refers to is another one now.
+func (f *File) othersChanged() bool {
+	for path, before := range f.others {
+		if now, _ := readOther(path); !bytes.Equal(now, before) { // what cannot be read is nil
+			return true
+		}
+	}
+	return false
 }
 
 func (f *File) located(err error) error {
