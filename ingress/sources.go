@@ -5,6 +5,7 @@ import (
 	"math"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"golang.org/x/time/rate"
 
@@ -17,7 +18,8 @@ type source struct {
 	limiter *rate.Limiter // nil: any number is accepted
 }
 
-// sources maps names (github/default) to sources.
+// sources maps names (github/default) to sources. Under its aliases a receiver
+// has the same ones.
 type sources map[string]*source
 
 // Reload replaces the sources, all at once. Requests in hand keep theirs, and
@@ -35,7 +37,15 @@ func (s *Server) Reload(all []*receiver.Source) error {
 	if old := s.sources.Load(); old != nil {
 		before = *old
 	}
+	for _, one := range all {
+		for _, alias := range one.Receiver().Aliases {
+			table[alias+"/"+one.ID()] = table[one.Name()]
+		}
+	}
 	for name, one := range table {
+		if name != one.Name() {
+			continue
+		}
 		one.limit(before[name])
 		if largest := s.room.largest(); one.MaxBody() > largest {
 			s.log.Warn("bodies are refused that the source would accept: there is no room for them; raise the bytes in flight, or the memory limit",
@@ -93,8 +103,5 @@ func (t sources) find(name, id string) *source {
 	if source := t[name+"/"+id]; source != nil {
 		return source
 	}
-	if known, ok := receiver.Lookup(name); ok { // by an alias
-		return t[known.Slug+"/"+id]
-	}
-	return nil
+	return t[strings.ToLower(name)+"/"+id]
 }

@@ -93,18 +93,21 @@ func (c *checkCmd) Run(_ context.Context, s streams) error {
 	return nil
 }
 
-// check finds all that is wrong: first with the file's shape, then with what the
-// roles know of its values.
+// check finds all that is wrong: with the file's shape, with its receivers and
+// sources and, where the shape is right, with what else the roles know of its values.
 func (c *checkCmd) check(path string) (*config.File, []*receiver.Source, error) {
-	file, err := config.Load(path, config.Options{LookupEnv: os.LookupEnv})
-	if err != nil {
-		return nil, nil, err
+	file, wrong := config.Load(path, config.Options{LookupEnv: os.LookupEnv})
+	if file == nil {
+		return nil, nil, wrong
 	}
-	errs := []error{sources.Canonical(file)}
+	errs := []error{wrong, sources.Canonical(file)}
 	all, err := sources.Build(file)
-	errs = append(errs, err, checkChains(file))
-	if c.Secrets {
-		errs = append(errs, file.CheckSecrets())
+	errs = append(errs, err)
+	if wrong == nil {
+		errs = append(errs, checkChains(file))
+		if c.Secrets {
+			errs = append(errs, file.CheckSecrets())
+		}
 	}
 	problems := flatten(errors.Join(errs...))
 	slices.SortStableFunc(problems, func(a, b error) int { return lineOf(a) - lineOf(b) })

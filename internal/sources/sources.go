@@ -13,15 +13,20 @@ import (
 )
 
 // Build makes the sources of the file. The error joins what is wrong with each,
-// with its line.
+// and with the receivers that the file declares, with its line.
 func Build(f *config.File) ([]*receiver.Source, error) {
+	all, err := Catalogue(f)
 	var (
 		built []*receiver.Source
-		errs  []error
+		errs  = []error{err}
 	)
 	for i := range f.Sources {
 		path := fmt.Sprintf("sources[%d]", i)
-		source, err := receiver.NewSource(sourceConfig(&f.Sources[i]))
+		name := f.Sources[i].Receiver
+		if _, known := all.Lookup(name); !known && f.Receivers[name] != nil {
+			continue // what is wrong with the receiver is told
+		}
+		source, err := all.NewSource(sourceConfig(&f.Sources[i]))
 		if err != nil {
 			errs = append(errs, f.Locate(under(path, err)))
 			continue
@@ -36,6 +41,13 @@ func Build(f *config.File) ([]*receiver.Source, error) {
 // A receiver that is not in the catalogue is left alone, for [Build] to tell. Two
 // sources that become the same one are an error.
 func Canonical(f *config.File) error {
+	all, _ := Catalogue(f) // what is wrong with it is Build's to tell
+	canonical := func(name string) string {
+		if r, ok := all.Lookup(name); ok {
+			return r.Slug
+		}
+		return name
+	}
 	seen := map[string]bool{}
 	for i := range f.Sources {
 		s := &f.Sources[i]
@@ -50,15 +62,15 @@ func Canonical(f *config.File) error {
 	}
 	for i := range f.Chains {
 		c := &f.Chains[i]
-		canonicalFrom(c.From)
+		canonicalFrom(c.From, canonical)
 		for j := range c.Handlers {
-			canonicalFrom(c.Handlers[j].From)
+			canonicalFrom(c.Handlers[j].From, canonical)
 		}
 	}
 	return nil
 }
 
-func canonicalFrom(from []string) {
+func canonicalFrom(from []string, canonical func(string) string) {
 	for i, name := range from {
 		slug, id, one := strings.Cut(name, "/")
 		if from[i] = canonical(slug); one {
@@ -67,17 +79,12 @@ func canonicalFrom(from []string) {
 	}
 }
 
-func canonical(name string) string {
-	if r, ok := receiver.Lookup(name); ok {
-		return r.Slug
-	}
-	return name
-}
-
 func sourceConfig(s *config.Source) receiver.SourceConfig {
-	secrets := make([]receiver.Secret, len(s.Secrets))
-	for i, secret := range s.Secrets {
-		secrets[i] = secret
+	secrets := make([]receiver.Secret, 0, len(s.Secrets))
+	for _, secret := range s.Secrets {
+		if secret != nil { // of a file that has problems
+			secrets = append(secrets, secret)
+		}
 	}
 	c := receiver.SourceConfig{
 		Receiver: s.Receiver, ID: s.ID, Secrets: secrets, Tolerance: s.Tolerance.Std(), Timeout: s.Timeout.Std(),
@@ -91,11 +98,17 @@ func sourceConfig(s *config.Source) receiver.SourceConfig {
 
 // under gives a receiver's error the path that it has in the file.
 func under(path string, err error) error {
-	var field *receiver.FieldError
-	if !errors.As(err, &field) {
+	if located, ok := errors.AsType[config.Problems](err); ok {
+		return located
+	}
+	field, ok := errors.AsType[*receiver.FieldError](err)
+	if !ok {
 		return &config.FieldError{Path: path, Want: err.Error()}
 	}
-	return &config.FieldError{Path: path + "." + field.Field, Value: field.Value, Want: "want " + field.Want}
+	if field.Field != "" {
+		path += "." + field.Field
+	}
+	return &config.FieldError{Path: path, Value: field.Value, Want: "want " + field.Want}
 }
 
 // URL is the path that a source is served at, below the prefix.

@@ -10,10 +10,13 @@ import (
 // NewSource checks a source's configuration and prepares all that does not
 // depend on a request. What is wrong is told by a [*FieldError]. A secret that
 // cannot be read yet is not wrong: requests are refused until it can.
-func NewSource(c SourceConfig) (*Source, error) {
-	r, ok := Lookup(c.Receiver)
+func NewSource(c SourceConfig) (*Source, error) { return Builtin().NewSource(c) }
+
+// NewSource is [NewSource] of a receiver of the catalogue.
+func (all *Catalogue) NewSource(c SourceConfig) (*Source, error) {
+	r, ok := all.Lookup(c.Receiver)
 	if !ok {
-		return nil, &FieldError{Field: "receiver", Value: c.Receiver, Want: fmt.Sprintf("one of %v", Names())}
+		return nil, &FieldError{Field: "receiver", Value: c.Receiver, Want: fmt.Sprintf("one of %v", all.Names())}
 	}
 	if c.ID == "" {
 		c.ID = "default"

@@ -49,6 +49,9 @@ type Source struct {
 // Name is receiver and id: github/default.
 func (s *Source) Name() string { return s.name }
 
+// ID tells the source from others of its receiver: default.
+func (s *Source) ID() string { return s.id }
+
 // Receiver is the receiver that the source belongs to.
 func (s *Source) Receiver() *Receiver { return s.receiver }
 

@@ -1,0 +1,89 @@
+package receiver
+
+import (
+	"embed"
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// A Catalogue is a set of receivers by name: Belay's own ([Builtin]), and those
+// that a user adds. It does not change.
+type Catalogue struct {
+	receivers map[string]*Receiver // by slug and alias
+}
+
+//go:embed catalogue/*.yaml
+var files embed.FS
+
+// Builtin is the catalogue of the providers that Belay knows.
+var Builtin = sync.OnceValue(func() *Catalogue {
+	names, err := files.ReadDir("catalogue")
+	if err != nil {
+		panic("receiver: " + err.Error())
+	}
+	// The files are part of the program, so a broken one is a broken program.
+	c := &Catalogue{make(map[string]*Receiver, len(names))}
+	for _, n := range names {
+		text, err := files.ReadFile(path.Join("catalogue", n.Name()))
+		if err != nil {
+			panic("receiver: " + err.Error())
+		}
+		r, err := parse(strings.TrimSuffix(n.Name(), ".yaml"), text)
+		if err == nil {
+			err = c.add(r)
+		}
+		if err != nil {
+			panic("receiver: " + err.Error())
+		}
+	}
+	return c
+})
+
+// Lookup finds a receiver of Belay's own by its slug or an alias, in any case.
+func Lookup(name string) (*Receiver, bool) { return Builtin().Lookup(name) }
+
+// Names lists the slugs of Belay's own receivers in alphabetical order.
+func Names() []string { return Builtin().Names() }
+
+// With is the catalogue and one receiver more. The error is a [*FieldError]: the
+// name, or an alias, is that of another receiver.
+func (c *Catalogue) With(r *Receiver) (*Catalogue, error) {
+	more := &Catalogue{maps.Clone(c.receivers)}
+	return more, more.add(r)
+}
+
+func (c *Catalogue) add(r *Receiver) error {
+	for i, name := range append([]string{r.Slug}, r.Aliases...) {
+		if other, taken := c.receivers[name]; taken {
+			want := fmt.Sprintf("another name: the catalogue has a receiver %s (%s)", other.Slug, other.Name)
+			if i > 0 {
+				return &FieldError{Field: fmt.Sprintf("aliases[%d]", i-1), Value: name, Want: want}
+			}
+			return &FieldError{Value: name, Want: want}
+		}
+		c.receivers[name] = r
+	}
+	return nil
+}
+
+// Lookup finds a receiver by its slug or an alias, in any case.
+func (c *Catalogue) Lookup(name string) (*Receiver, bool) {
+	r, ok := c.receivers[strings.ToLower(name)]
+	return r, ok
+}
+
+// Names lists the slugs in alphabetical order.
+func (c *Catalogue) Names() []string {
+	var names []string
+	for name, r := range c.receivers {
+		if name == r.Slug {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
