@@ -1,12 +1,16 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"text/tabwriter"
 
+	"github.com/belay-hooks/belay/internal/sources"
+	"github.com/belay-hooks/belay/pkg/config"
 	"github.com/belay-hooks/belay/pkg/receiver"
 )
 
@@ -14,6 +18,7 @@ import (
 
 type receiversCmd struct {
 	Name     string `arg:"" optional:"" help:"The receiver to explain. Default: list them all."`
+	Config   string `placeholder:"FILE" env:"-" help:"A configuration file, for the receivers that it declares."`
 	Prefix   string `default:"/webhooks" help:"The path that all sources are under."`
 	JSON     bool   `name:"json" env:"-" help:"Print JSON."`
 	Markdown bool   `env:"-" hidden:"" help:"Print docs/receivers.md."`
@@ -24,24 +29,29 @@ func (*receiversCmd) Help() string {
 	return `It lists the providers that Belay knows, or says how to set one up:
 
   belay receivers
-  belay receivers github`
+  belay receivers github
+  belay receivers acme --config belay.yaml`
 }
 
 // Run lists the receivers, or explains one.
 func (c *receiversCmd) Run(_ context.Context, s streams) error {
+	known, err := c.known()
+	if err != nil {
+		return err
+	}
 	if c.Name != "" {
-		r, ok := receiver.Lookup(c.Name)
+		r, ok := known.Lookup(c.Name)
 		if !ok {
-			return fmt.Errorf("no receiver is called %q, see belay receivers; any sender that signs by an HMAC can be the receiver generic", c.Name)
+			return fmt.Errorf("no receiver is called %q, see belay receivers; any sender that signs by an HMAC can be the receiver generic, and the configuration file can declare others", c.Name)
 		}
 		if c.JSON {
 			return printJSON(s.out, r.Summary())
 		}
 		return c.explain(s.out, r)
 	}
-	all := make([]receiver.Summary, 0, len(receiver.Names()))
-	for _, name := range receiver.Names() {
-		r, _ := receiver.Lookup(name)
+	all := make([]receiver.Summary, 0, len(known.Names()))
+	for _, name := range known.Names() {
+		r, _ := known.Lookup(name)
 		all = append(all, r.Summary())
 	}
 	switch {
@@ -51,6 +61,18 @@ func (c *receiversCmd) Run(_ context.Context, s streams) error {
 		return writeMarkdown(s.out, all)
 	}
 	return list(s.out, all)
+}
+
+// known are the receivers of the catalogue, and of the configuration file.
+func (c *receiversCmd) known() (*receiver.Catalogue, error) {
+	if c.Config == "" {
+		return receiver.Builtin(), nil
+	}
+	file, err := config.Load(c.Config, config.Options{Dev: true, LookupEnv: os.LookupEnv})
+	if err != nil {
+		return nil, err
+	}
+	return sources.Catalogue(file)
 }
 
 // list is the table for people.
@@ -76,7 +98,7 @@ func orDash(s string) string {
 func (c *receiversCmd) explain(out io.Writer, r *receiver.Receiver) error {
 	s := r.Summary()
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "%s\n%s\n\n", s.Title, s.Docs)
+	fmt.Fprintf(w, "%s\n%s\n\n", s.Title, cmp.Or(s.Docs, "declared in "+c.Config))
 	for _, row := range [][2]string{
 		{"names", strings.Join(append([]string{s.Name}, s.Aliases...), ", ")},
 		{"scheme", s.Scheme},
@@ -122,7 +144,7 @@ func (c *receiversCmd) steps(r *receiver.Receiver) []string {
 	steps := []string{source}
 	if len(r.Setup) == 0 {
 		steps = append(steps,
-			fmt.Sprintf("At the provider, enter the URL %s and the secret (%s).\n   How: %s", url, secretFormat(r), r.Docs))
+			strings.TrimSuffix(fmt.Sprintf("At the provider, enter the URL %s and the secret (%s).\n   How: %s", url, secretFormat(r), r.Docs), "\n   How: "))
 	}
 	for _, step := range r.Setup {
 		steps = append(steps, strings.ReplaceAll(step, "{url}", url))

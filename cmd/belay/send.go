@@ -127,50 +127,19 @@ func (c *sendCmd) Run(ctx context.Context, s streams) error {
 // source is what signs: a source of the configuration file, or of the demo's,
 // or one made of the flags.
 func (c *sendCmd) source() (*receiver.Source, error) {
-	name, id, _ := strings.Cut(c.Receiver, "/")
-	r, ok := receiver.Lookup(name)
-	if !ok {
-		return nil, fmt.Errorf("no receiver is called %q, want one of %s", name, strings.Join(receiver.Names(), ", "))
-	}
-	if id == "" {
-		id = config.DefaultSourceID
+	choice := sourceChoice{name: c.Receiver, params: c.Params}
+	if c.configGiven {
+		choice.config = c.Config
 	}
 	if c.Secret != "" {
 		secret, err := config.NewSecret(string(c.Secret), config.Options{Dev: true, LookupEnv: os.LookupEnv})
 		if err != nil {
 			return nil, fmt.Errorf("--secret: %w", err)
 		}
-		return receiver.NewSource(receiver.SourceConfig{
-			Receiver: r.Slug, ID: id, Secrets: []receiver.Secret{secret}, Params: c.Params,
-		})
+		choice.secret = secret
 	}
-	file, where, err := c.file()
-	if err != nil {
-		return nil, err
-	}
-	if err := sources.Canonical(file); err != nil {
-		return nil, err
-	}
-	all, err := sources.Build(file)
-	if err != nil {
-		return nil, err
-	}
-	for _, s := range all {
-		if s.Name() == r.Slug+"/"+id {
-			return s, nil
-		}
-	}
-	return nil, fmt.Errorf("%s has no source %s/%s, give --secret or a --config that has it", where, r.Slug, id)
-}
-
-func (c *sendCmd) file() (f *config.File, where string, err error) {
-	opt := config.Options{Dev: true, LookupEnv: os.LookupEnv}
-	if !c.configGiven {
-		f, err = config.Parse("demo.yaml", demoYAML, opt)
-		return f, "the demo configuration of serve --dev", err
-	}
-	f, err = config.Load(c.Config, opt)
-	return f, c.Config, err
+	source, _, err := choice.source()
+	return source, err
 }
 
 // payload is the body to send, and the name of its event.

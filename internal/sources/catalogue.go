@@ -27,9 +27,13 @@ func Catalogue(f *config.File) (*receiver.Catalogue, error) {
 	all := receiver.Builtin()
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(f.Receivers)) {
+		path := "receivers." + name
+		if f.HasProblem(path) {
+			continue // told
+		}
 		more, err := add(all, name, f.Receivers[name])
 		if err != nil {
-			errs = append(errs, f.Locate(under("receivers."+name, err)))
+			errs = append(errs, f.Locate(under(path, err)))
 			continue
 		}
 		all = more

@@ -29,9 +29,6 @@ func (c *Declared) Decode(into any) error {
 	}
 	d := &decoder{file: c.file, path: c.from.path, opt: c.from.opt, anchors: c.from.anchors, bad: map[string]bool{}}
 	d.value(c.node, reflect.ValueOf(into).Elem(), c.path)
-	for path := range d.bad {
-		c.file.told[path] = true
-	}
 	if len(d.problems) == 0 {
 		return nil
 	}

@@ -108,16 +108,16 @@ func (f *File) Locate(err error) error {
 	if errors.As(err, &problem) || !errors.As(err, &field) {
 		return err
 	}
-	if f.hasProblem(field.Path) {
+	if f.HasProblem(field.Path) {
 		return nil
 	}
 	at := f.index.at(field.Path)
 	return &Problem{File: cmp.Or(at.file, f.path), Line: at.line, Err: err}
 }
 
-// hasProblem reports whether something was wrong with the value, with what it
-// stands in, or with a part of it.
-func (f *File) hasProblem(path string) bool {
+// HasProblem reports whether [Parse] told that something is wrong with a value,
+// with what it stands in, or with a part of it.
+func (f *File) HasProblem(path string) bool {
 	for told := range f.told {
 		if told == "" || within(told, path) || within(path, told) {
 			return true

@@ -109,3 +109,42 @@ func (l *lockedBuffer) take() string {
 	defer l.b.Reset()
 	return l.b.String()
 }
+
+func TestWatchSeesOtherFiles(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		write := func(name, text string) {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		write("acme.yaml", "name: a")
+		write("belay.yaml", "receivers: {acme: {file: acme.yaml}}")
+		f, err := config.Load(filepath.Join(dir, "belay.yaml"), config.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		applied := 0
+		go f.Watch(t.Context(), config.Options{}, nil, slog.New(slog.DiscardHandler), func(*config.File) error {
+			applied++
+			return nil
+		})
+		look := func(want int) {
+			t.Helper()
+			<-time.After(5 * time.Second) // of the bubble's time
+			synctest.Wait()
+			if applied != want {
+				t.Errorf("applied %d times, want %d", applied, want)
+			}
+		}
+		look(0)
+		write("acme.yaml", "name: b")
+		look(1)
+		if err := os.Remove(filepath.Join(dir, "acme.yaml")); err != nil {
+			t.Fatal(err)
+		}
+		look(1)
+		write("acme.yaml", "name: b")
+		look(2)
+	})
+}

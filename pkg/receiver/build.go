@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 )
 
 // NewSource checks a source's configuration and prepares all that does not
@@ -168,7 +169,7 @@ func (s *Source) checkSecrets() error {
 			}
 		}
 		if wrong != nil {
-			want := "a secret as the provider shows it, see " + s.receiver.Docs
+			want := strings.TrimSuffix("a secret as the provider shows it, see "+s.receiver.Docs, ", see ")
 			if errors.Is(wrong, errEmptySecret) {
 				want = "a secret that is not empty"
 			}
