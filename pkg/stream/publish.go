@@ -75,9 +75,9 @@ func (b *Broker) Publish(ctx context.Context, m Message) (Receipt, error) {
 	if m.Parts != "" && len(m.Data) > MaxInline {
 		return b.publishInParts(ctx, m)
 	}
-	ack, err := b.js.PublishMsg(ctx, m.msg(), jetstream.WithRetryAttempts(0))
+	ack, err := b.confirmed(ctx, m.msg())
 	if err != nil {
-		return Receipt{}, fmt.Errorf("publish to %s: %w", m.Subject, brokerError(err))
+		return Receipt{}, fmt.Errorf("publish to %s: %w", m.Subject, err)
 	}
 	if err := b.flushed(); err != nil {
 		return Receipt{}, fmt.Errorf("publish to %s: %w", m.Subject, err)
@@ -102,14 +102,14 @@ func (b *Broker) Schedule(ctx context.Context, m Message, wait string, at time.T
 // Reschedule is [Broker.Schedule] if what is parked under wait is still the
 // message seq, or nothing where that is 0. It fails with [ErrConflict] otherwise.
 func (b *Broker) Reschedule(ctx context.Context, m Message, wait string, at time.Time, seq uint64) error {
-	return b.schedule(ctx, m, wait, at, jetstream.WithExpectLastSequencePerSubject(seq))
+	return b.schedule(ctx, m, wait, at, jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(seq, 10))
 }
 
-func (b *Broker) schedule(ctx context.Context, m Message, wait string, at time.Time, opts ...jetstream.PublishOpt) error {
-	msg := m.msg(headerSchedule, "@at "+at.UTC().Format(time.RFC3339Nano), headerTarget, m.Subject)
+func (b *Broker) schedule(ctx context.Context, m Message, wait string, at time.Time, more ...string) error {
+	msg := m.msg(append(more, headerSchedule, "@at "+at.UTC().Format(time.RFC3339Nano), headerTarget, m.Subject)...)
 	msg.Subject = wait
-	if _, err := b.js.PublishMsg(ctx, msg, append(opts, jetstream.WithRetryAttempts(0))...); err != nil {
-		return fmt.Errorf("schedule %s: %w", m.Subject, brokerError(err))
+	if _, err := b.confirmed(ctx, msg); err != nil {
+		return fmt.Errorf("schedule %s: %w", m.Subject, err)
 	}
 	return b.flushed()
 }
@@ -142,18 +142,18 @@ func (b *Broker) PublishBatch(ctx context.Context, messages []Message) error {
 	return err
 }
 
-func (b *Broker) publishBatch(ctx context.Context, messages []Message) (*jetstream.PubAck, error) {
+func (b *Broker) publishBatch(ctx context.Context, messages []Message) (confirmation, error) {
 	id := nuid.Next()
 	last := len(messages) - 1
 	for i, m := range messages[:last] {
 		if err := b.nc.PublishMsg(m.msg(headerBatch, id, headerSequence, strconv.Itoa(i+1))); err != nil {
-			return nil, fmt.Errorf("publish a batch: %w", brokerError(err))
+			return confirmation{}, fmt.Errorf("publish a batch: %w", brokerError(err))
 		}
 	}
 	commit := messages[last].msg(headerBatch, id, headerSequence, strconv.Itoa(last+1), headerCommit, "1")
-	ack, err := b.js.PublishMsg(ctx, commit, jetstream.WithRetryAttempts(0))
+	ack, err := b.confirmed(ctx, commit)
 	if err != nil {
-		return nil, fmt.Errorf("publish a batch: %w", brokerError(err))
+		return confirmation{}, fmt.Errorf("publish a batch: %w", err)
 	}
 	return ack, b.flushed()
 }

@@ -265,8 +265,8 @@ func (b *Broker) wakeOverdue(ctx context.Context, name, filter string, late time
 			msg.Header.Set(name, m.Header.Get(name))
 		}
 		// It may have come back meanwhile: then this is refused.
-		_, err = b.js.PublishMsg(ctx, msg, jetstream.WithExpectLastSequencePerSubject(m.Sequence))
-		switch err = brokerError(err); {
+		msg.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(m.Sequence, 10))
+		switch _, err = b.confirmed(ctx, msg); {
 		case err == nil:
 			b.log.Warn("a parked message was overdue and is brought back", "stream", name, "subject", m.Subject, "due", due)
 		case !errors.Is(err, ErrConflict):
