@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -70,6 +71,7 @@ type proof struct {
 	content   template
 	algorithm algorithm
 	encoding  encoding
+	pattern   *regexp.Regexp // of the content; nil: any
 }
 
 // answered fills an answer for a request that is accepted.
@@ -98,7 +100,7 @@ func (s *Source) fill(a answer, q *request) (filled Answer, ok bool, err error) 
 	for _, p := range a.body {
 		v := q.value(p)
 		switch {
-		case v == "" || p.kind != literal && len(v) > maxFill:
+		case v == "" && !p.optional || p.kind != literal && len(v) > maxFill:
 			return Answer{}, false, nil
 		case p.kind != literal:
 			v = escape(v)
@@ -127,6 +129,9 @@ func (a answer) header(q *request) (h http.Header, ok bool) {
 // that may be signed.
 func (s *Source) prove(p *proof, q *request) (ok bool, err error) {
 	text := p.content.text(q)
+	if p.pattern != nil && !p.pattern.MatchString(text) {
+		return false, nil
+	}
 	const harmless = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/="
 	if text == "" || len(text) > maxProven || strings.Trim(text, harmless) != "" {
 		return false, nil
@@ -304,6 +309,12 @@ func (c *compiler) proof(field string, f *Proof) (p *proof, err error) {
 	}
 	if _, ok := p.algorithm.(hmacOf); !ok {
 		return nil, c.blame(field+"algorithm", f.Algorithm, "one of the HMACs")
+	}
+	if f.Pattern == "" {
+		return p, nil
+	}
+	if p.pattern, err = regexp.Compile("^(?:" + f.Pattern + ")$"); err != nil {
+		return nil, c.blame(field+"pattern", f.Pattern, "a regular expression")
 	}
 	return p, nil
 }

@@ -65,11 +65,20 @@ func (s *Source) compile(c SourceConfig) error {
 		return err
 	}
 	for i, f := range form.Signatures {
+		if !compile.inScheme(f.Scheme) {
+			continue
+		}
 		sig, err := compile.signature(i, f)
 		if err != nil {
 			return err
 		}
 		s.signatures = append(s.signatures, sig)
+	}
+	if len(s.signatures) == 0 {
+		return &FieldError{Field: "params.scheme", Value: c.Params["scheme"], Want: "a scheme that one of the signatures has"}
+	}
+	if err := s.compileItems(compile); err != nil {
+		return err
 	}
 	if s.clock, err = compile.clock(form.Timestamp, c.Tolerance); err != nil {
 		return err
@@ -118,23 +127,46 @@ func (s *Source) compile(c SourceConfig) error {
 		}
 	}
 	s.signsJSON = s.clock != nil && s.clock.at.kind == jsonValue || slices.ContainsFunc(s.signatures, func(sig *signature) bool {
-		return sig.at.kind == jsonValue || choice{sig.content}.uses(jsonValue)
+		return sig.at.kind == jsonValue || s.items != nil || choice{sig.content}.uses(jsonValue)
 	})
-	s.needsURL = s.anyTemplate(func(t choice) bool { return t.uses(address) })
+	s.needsURL = s.anyTemplate(func(t choice) bool { return t.uses(address) || t.uses(requestPath) || t.uses(plivoURL) })
 	s.readsJSON = s.anyTemplate(func(t choice) bool { return t.uses(jsonValue) })
 	// Were one of these headers there twice, the sender and we might look at
 	// different ones.
 	s.single = s.collect(header, func(p part) string { return p.arg })
+	s.single = append(s.single, s.collect(signedHeaders, func(p part) string { return p.arg })...)
 	s.members = s.collect(jsonValue, func(p part) string { return p.member })
+	s.elements = newXMLTree(s.collect(xmlValue, func(p part) string { return p.arg }))
+	return nil
+}
+
+// compileItems fills in where the items are that are signed one by one.
+func (s *Source) compileItems(c *compiler) error {
+	form := &s.receiver.Form
+	s.encoded = form.DocumentEncoding == "base64"
+	if !s.encoded && form.DocumentEncoding != "" {
+		return &FieldError{Field: "document_encoding", Value: form.DocumentEncoding, Want: "base64"}
+	}
+	if form.Items == "" {
+		return nil
+	}
+	at, err := parsePlaceholder("json:" + form.Items)
+	if err != nil {
+		return &FieldError{Field: "items", Value: form.Items, Want: err.Error()}
+	}
+	if form.Timestamp != nil {
+		return &FieldError{Field: "items", Value: form.Items, Want: "no timestamp beside it"}
+	}
+	s.items = &at
 	return nil
 }
 
 // checkTimeSigned refuses a timestamp that a forger could change.
 func (s *Source) checkTimeSigned(c *compiler) error {
-	for i, sig := range s.signatures {
-		field, text := fmt.Sprintf("signatures[%d].content", i), s.receiver.Signatures[i].Content
+	for _, sig := range s.signatures {
+		field, text := sig.field+"content", sig.text
 		signed := slices.ContainsFunc(sig.content, func(p part) bool {
-			return p.kind == timestamp || s.clock != nil && (p == s.clock.at || s.clock.inBody() && p.kind == body)
+			return p.kind == signedHeaders || p.kind == timestamp || s.clock != nil && (p == s.clock.at || s.clock.inBody() && p.kind == body)
 		})
 		uses := choice{sig.content}.uses(timestamp)
 		switch {
@@ -184,8 +216,11 @@ func (s *Source) anyTemplate(is func(choice) bool) bool {
 	all := []choice{s.document, s.delivery, s.event, s.key}
 	all = append(all, s.answer.templates()...)
 	all = append(all, s.refused.templates()...)
+	if s.items != nil {
+		all = append(all, choice{{*s.items}})
+	}
 	for _, sig := range s.signatures {
-		all = append(all, choice{sig.content, {sig.at}})
+		all = append(all, choice{sig.content, {sig.at}, sig.keyID})
 	}
 	if s.clock != nil {
 		all = append(all, choice{{s.clock.at}})

@@ -49,6 +49,11 @@ func (c *compiler) expand(text string) string {
 	return strings.NewReplacer(pairs...).Replace(text)
 }
 
+// inScheme reports whether what a form says of a scheme counts for the source.
+func (c *compiler) inScheme(scheme string) bool {
+	return scheme == "" || scheme == c.params["scheme"]
+}
+
 // blame makes the error for a field of the form. Where the text came from a
 // parameter, it is the parameter that must be mended.
 func (c *compiler) blame(field, text, want string) error {
@@ -70,13 +75,14 @@ func (c *compiler) template(field, text string) (template, error) {
 
 func (c *compiler) choice(field string, texts Templates) (choice, error) {
 	var all choice
+	manners := map[string]manner{"event": orBatch, "id": listed}
 	for _, text := range texts {
 		t, err := c.template(field, text)
 		if err != nil {
 			return nil, err
 		}
 		if len(t) > 0 { // a parameter that is left empty
-			all = append(all, t)
+			all = append(all, t.in(manners[field]))
 		}
 	}
 	return all, nil

@@ -5,10 +5,14 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/tidwall/gjson"
 )
+
+// maxItems bounds how many items of a request are verified one by one.
+const maxItems = 1000
 
 // A document is the JSON of a request. The members that templates ask for are
 // found in the pass that checks it.
@@ -69,12 +73,40 @@ func (d *document) get(p part) string {
 	if d == nil {
 		return ""
 	}
+	v := d.find(p)
+	if strings.Contains(p.arg, "#") && v.IsArray() {
+		return p.several.of(scalars(nil, v))
+	}
+	return scalar(v)
+}
+
+func (d *document) find(p part) gjson.Result {
 	i := slices.Index(d.wanted, p.member)
 	switch {
 	case i < 0:
-		return scalar(gjson.GetBytes(d.text, p.arg)) // an array, whose first key is an index
+		return gjson.GetBytes(d.text, p.arg) // an array, whose first key is an index
 	case p.rest == "":
-		return scalar(gjson.ParseBytes(d.members[i]))
+		return gjson.ParseBytes(d.members[i])
 	}
-	return scalar(gjson.GetBytes(d.members[i], p.rest))
+	return gjson.GetBytes(d.members[i], p.rest)
+}
+
+// items makes a document of each item of the array that a path leads to; nil if
+// there is none, or it is longer than maxItems.
+func (d *document) items(p part) (all []*document) {
+	if d == nil {
+		return nil
+	}
+	v := d.find(p)
+	if !v.IsArray() {
+		return nil
+	}
+	v.ForEach(func(_, item gjson.Result) bool {
+		all = append(all, readDocument([]byte(item.Raw), d.wanted))
+		return len(all) <= maxItems
+	})
+	if len(all) > maxItems {
+		return nil
+	}
+	return all
 }

@@ -1,6 +1,7 @@
 package receiver
 
 import (
+	"crypto/sha1" //nolint:gosec // see keyForms
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/pem"
@@ -15,10 +16,11 @@ type encoding struct {
 }
 
 var encodings = map[string]encoding{
-	"hex":       {hex.EncodeToString, hex.DecodeString},
-	"base64":    {base64.StdEncoding.EncodeToString, decodeBase64(base64.RawStdEncoding)},
-	"base64url": {base64.URLEncoding.EncodeToString, decodeBase64(base64.RawURLEncoding)},
-	"text":      {func(b []byte) string { return string(b) }, func(s string) ([]byte, error) { return []byte(s), nil }},
+	"hex":           {hex.EncodeToString, hex.DecodeString},
+	"base64":        {base64.StdEncoding.EncodeToString, decodeBase64(base64.RawStdEncoding)},
+	"base64url":     {base64.URLEncoding.EncodeToString, decodeBase64(base64.RawURLEncoding)},
+	"salesforce-id": {func(b []byte) string { return string(b) }, salesforceID},
+	"text":          {func(b []byte) string { return string(b) }, func(s string) ([]byte, error) { return []byte(s), nil }},
 }
 
 // decodeBase64 decodes with or without padding: senders differ.
@@ -26,10 +28,27 @@ func decodeBase64(e *base64.Encoding) func(string) ([]byte, error) {
 	return func(s string) ([]byte, error) { return e.DecodeString(strings.TrimRight(s, "=")) }
 }
 
+// salesforceID reads the id of a record of Salesforce: 15 characters, after which
+// three may stand that only tell their case
+// (https://help.salesforce.com/s/articleView?id=000383751&type=1).
+func salesforceID(s string) ([]byte, error) {
+	const short, long = 15, 18
+	if len(s) != short && len(s) != long {
+		return nil, errors.New("not the 15 or 18 characters of an id")
+	}
+	return []byte(s[:short]), nil
+}
+
 // A keyForm turns the text of a secret into a key.
 type keyForm func(secret string) ([]byte, error)
 
 var keyForms = map[string]keyForm{
+	"salesforce-id": salesforceID,
+	// Braintree keys its HMAC with the hash of the private key.
+	"sha1": func(s string) ([]byte, error) {
+		sum := sha1.Sum([]byte(s)) //nolint:gosec // what the provider does
+		return sum[:], nil
+	},
 	"raw":    func(s string) ([]byte, error) { return []byte(s), nil },
 	"hex":    hex.DecodeString,
 	"base64": encodings["base64"].decode,

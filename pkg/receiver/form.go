@@ -18,13 +18,23 @@ import (
 //	{form:name}    a field of a form, which the body is
 //	{query:name}   a parameter of the URL's query
 //	{param:name}   a parameter of the source; its value may hold placeholders too
+//	{xml:a.b}      an element of the XML document: local names from the root on, between dots
+//	{path}         the path of that URL, and its query
+//	{headers:Name} the headers that the header Name lists, each as name:value, in the order of their
+//	               names, with semicolons between; the list names itself and the timestamp's header
 //	{form_sorted}  the fields of a form-encoded body: name and value of each, in the order of the names
 //	{document}     the JSON text that {json:…} looks into, as it was sent
+//	{plivo_url}    the URL, the query and the form as Plivo signs them
 //	{signature}    in an answer: what its Proof signs
 //
+// The key * in a path of JSON stands for every item of an array, and an element of
+// XML may stand there several times. Several values that are not the same are the
+// word batch in the name of an event, a list in an id (above 256 bytes its hash),
+// and nothing elsewhere.
+//
 // A brace that no lower-case letter follows stands for itself. A placeholder
-// that finds nothing, or an empty value, makes its whole template absent. Where
-// several templates are allowed, the first that is not absent is taken; a
+// that finds nothing, or an empty value, makes its whole template absent, unless
+// a question mark ends its name: {json:a.b?}. Where several templates are allowed, the first that is not absent is taken; a
 // single one may be written without the list.
 type Form struct {
 	// Slug is the receiver's name in configuration and URLs: the file's name.
@@ -57,11 +67,18 @@ type Form struct {
 	// Signatures are the alternatives that prove a request genuine. One that
 	// holds is enough.
 	Signatures []Signature `yaml:"signatures"`
+	// Items is the path of a JSON array whose items are signed one by one: in the
+	// signatures {json:…} looks into the item, and each item must have one that
+	// holds. Empty: the request is signed as one.
+	Items string `yaml:"items"`
 	// Timestamp is the signed time of sending, for providers that have one.
 	Timestamp *Timestamp `yaml:"timestamp"`
 
-	// Document is the JSON text that {json:…} looks into. Default: {body}.
+	// Document is the text that {json:…} and {xml:…} look into. Default: {body}.
 	Document Templates `yaml:"document"`
+	// DocumentEncoding is how the document is written: base64, or empty where it
+	// stands there as it is.
+	DocumentEncoding string `yaml:"document_encoding"`
 	// ID is the delivery id, which must be the same in every retry. Absent: each
 	// request is an event of its own.
 	ID Templates `yaml:"id"`
@@ -97,13 +114,14 @@ type Param struct {
 }
 
 // Place is where a value stands: in a header, or in one of the other places
-// (one of Header, Query, Form and JSON is given). With a separator it is a list
+// (one of Header, Query, Form, JSON and XML is given). With a separator it is a list
 // of items, of which those with the prefix count, so that both
 //
 //	Stripe-Signature: t=1492774577,v1=5257a869e7,v1=6ffbb59b22
 //	webhook-signature: v1,K5oZfzN95Z9U= v1a,hnO3f9T8Yt==
 //
-// are places. Blanks and commas around an item are not part of it. Without a
+// are places. Blanks and commas around an item are not part of it. A prefix may
+// stand there in either case. Without a
 // separator all of it is one item.
 type Place struct {
 	// Header is the header's name. It may stand in a request only once.
@@ -114,6 +132,8 @@ type Place struct {
 	Form string `yaml:"form"`
 	// JSON is a value of the JSON document: keys and array indices between dots.
 	JSON string `yaml:"json"`
+	// XML is an element of the XML document: local names between dots.
+	XML string `yaml:"xml"`
 	// Separator stands between the items of a list. Empty: there is one item.
 	Separator string `yaml:"separator"`
 	// Prefix begins the item and is not part of the value: sha256= or v1=.
@@ -123,11 +143,15 @@ type Place struct {
 // Signature is one way in which a request can be proven genuine. {param:…} may
 // stand in each field.
 type Signature struct {
+	// Scheme is the value of the source's parameter scheme with which the signature
+	// counts. Empty: with any. So a provider's older scheme is there for who asks.
+	Scheme string `yaml:"scheme"`
 	// Place is where the signature stands. Of a list of items each is tried, up
 	// to a bound; those that are not well-formed are passed over.
 	Place `yaml:",inline"`
 	// Encoding is how the signature is written: hex (in either case), base64 or
-	// base64url (both with or without padding), or text (a token as it is).
+	// base64url (both with or without padding), text (a token as it is), or
+	// salesforce-id (15 characters, and three more that do not count).
 	Encoding string `yaml:"encoding"`
 	// Algorithm is one of
 	//
@@ -144,8 +168,12 @@ type Signature struct {
 	Algorithm string `yaml:"algorithm"`
 	// Secret is how the secret's text becomes a key: raw (its bytes), hex, base64,
 	// whsec-base64 (base64 after an optional whsec_ or v1,whsec_), whpk-base64 (after
-	// whpk_, or whsk_ where it is the private key) or pem. Default: raw.
+	// whpk_, or whsk_ where it is the private key), pem, sha1 (the hash of its bytes) or
+	// salesforce-id. Default: raw.
 	Secret string `yaml:"secret"`
+	// KeyID is the template of the name of a key. A secret that is written name:key
+	// then counts for the requests of that name only, one without a colon for all.
+	KeyID string `yaml:"key_id"`
 	// Content is the template of what is signed. All of it must be there. A token
 	// has none.
 	Content string `yaml:"content"`
@@ -158,6 +186,8 @@ type Signature struct {
 // Timestamp is a signed time of sending. {param:…} may stand in each text; a
 // timestamp whose header is empty is not asked for.
 type Timestamp struct {
+	// Scheme is as in [Signature].
+	Scheme string `yaml:"scheme"`
 	// Place is where the timestamp stands; the first item counts.
 	Place `yaml:",inline"`
 	// Unit is how it is written: s or ms (since 1970, digits only), or rfc3339.
@@ -212,6 +242,9 @@ type AnswerForm struct {
 type Proof struct {
 	// Content is the template of what is signed.
 	Content string `yaml:"content"`
+	// Pattern is a regular expression that all of the content must match, where the
+	// bound above would let a body be signed. Empty: none.
+	Pattern string `yaml:"pattern"`
 	// Algorithm is one of the hmac- of [Signature]. The key is the first secret.
 	Algorithm string `yaml:"algorithm"`
 	// Encoding is how the signature is written, as in [Signature].

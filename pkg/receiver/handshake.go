@@ -14,7 +14,7 @@ type handshake struct {
 
 // request is what templates are filled from.
 func (s *Source) request(r *http.Request, body []byte) *request {
-	return &request{Request: r, body: body, documents: s.document}
+	return &request{Request: r, body: body, documents: s.document, source: s}
 }
 
 // shake answers a handshake; nil where the request is none. What cannot be an

@@ -15,12 +15,14 @@ type place struct {
 
 // String says where it is, for people.
 func (p place) String() string {
-	words := map[kind]string{header: "the header", queryParam: "the query parameter", formField: "the form field", jsonValue: "the JSON value"}
+	words := map[kind]string{header: "the header", queryParam: "the query parameter", formField: "the form field", jsonValue: "the JSON value", xmlValue: "the XML element"}
 	return words[p.at.kind] + " " + p.at.arg
 }
 
 // inBody reports whether it stands in the request's body.
-func (p place) inBody() bool { return p.at.kind == formField || p.at.kind == jsonValue }
+func (p place) inBody() bool {
+	return p.at.kind == formField || p.at.kind == jsonValue || p.at.kind == xmlValue
+}
 
 // items yields what stands there after the prefix.
 func (p place) items(q *request) iter.Seq[string] {
@@ -30,19 +32,28 @@ func (p place) items(q *request) iter.Seq[string] {
 			return
 		}
 		if p.separator == "" {
-			if item, ok := strings.CutPrefix(value, p.prefix); ok {
+			if item, ok := cutPrefix(value, p.prefix); ok {
 				yield(item)
 			}
 			return
 		}
 		for item := range strings.SplitSeq(value, p.separator) {
 			// Some senders join a list with both a comma and a blank.
-			item, ok := strings.CutPrefix(strings.Trim(item, " \t,"), p.prefix)
+			item, ok := cutPrefix(strings.Trim(item, " \t,"), p.prefix)
 			if ok && !yield(item) {
 				return
 			}
 		}
 	}
+}
+
+// cutPrefix cuts a prefix in either case: bearer is Bearer
+// (https://www.rfc-editor.org/rfc/rfc9110#section-11.1), and SHA256= is sha256=.
+func cutPrefix(s, prefix string) (after string, found bool) {
+	if len(s) < len(prefix) || !strings.EqualFold(s[:len(prefix)], prefix) {
+		return s, false
+	}
+	return s[len(prefix):], true
 }
 
 // first is the first value there that is not empty.
@@ -94,7 +105,7 @@ func (c *compiler) place(field string, f Place) (place, error) {
 		key, name string
 		kind      kind
 	}{
-		{"header", f.Header, header}, {"query", f.Query, queryParam}, {"form", f.Form, formField}, {"json", f.JSON, jsonValue},
+		{"header", f.Header, header}, {"query", f.Query, queryParam}, {"form", f.Form, formField}, {"json", f.JSON, jsonValue}, {"xml", f.XML, xmlValue},
 	} {
 		if at.name == "" {
 			continue
@@ -111,7 +122,7 @@ func (c *compiler) place(field string, f Place) (place, error) {
 		}
 	}
 	if given != 1 {
-		return place{}, &FieldError{Field: strings.TrimSuffix(field, "."), Want: "one of header, query, form and json"}
+		return place{}, &FieldError{Field: strings.TrimSuffix(field, "."), Want: "one of header, query, form, json and xml"}
 	}
 	return p, nil
 }

@@ -1,6 +1,8 @@
 package receiver
 
 import (
+	"bytes"
+	"encoding/base64"
 	"errors"
 	"net/http"
 	"strings"
@@ -79,7 +81,7 @@ func (s *Source) verify(q *request, now time.Time) error {
 			return err
 		}
 	}
-	if err := s.verifySignatures(q); err != nil {
+	if err := s.verifyItems(q); err != nil {
 		return err
 	}
 	if s.clock != nil {
@@ -88,8 +90,25 @@ func (s *Source) verify(q *request, now time.Time) error {
 	return nil
 }
 
+// verifyItems verifies each item on its own, where items are signed.
+func (s *Source) verifyItems(q *request) error {
+	if s.items == nil {
+		return s.verifySignatures(q)
+	}
+	for _, item := range q.document.items(*s.items) {
+		one := &request{Request: q.Request, body: q.body, documents: s.document, source: s, document: item}
+		if err := s.verifySignatures(one); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // signed reports whether there is anything that could be a signature.
 func (s *Source) signed(q *request) bool {
+	if s.items != nil {
+		return len(q.document.items(*s.items)) > 0
+	}
 	for _, sig := range s.signatures {
 		if q.value(sig.at) != "" {
 			return true
@@ -118,8 +137,11 @@ func (s *Source) verifySignatures(q *request) error {
 			continue
 		}
 		for _, secret := range s.secrets {
-			key, err := sig.secretKey(secret)
+			key, err := sig.keyFor(secret, q)
 			if err != nil {
+				if errors.Is(err, errOtherName) {
+					continue
+				}
 				if len(s.signatures) == 1 || !errors.Is(err, errOtherKey) {
 					unavailable = err
 				}
@@ -149,13 +171,17 @@ func (s *Source) verifySignatures(q *request) error {
 // Other content has no document. Without a content type it is JSON from a
 // receiver that says what it sends.
 func (s *Source) readDocument(q *request) error {
+	media := mediaType(q.Header.Get("Content-Type"))
+	if s.elements != nil && (isXML(media) || s.document.uses(formField)) && q.xml() == nil {
+		return refuse(Unreadable, "the body holds no valid XML document")
+	}
 	if !s.readsJSON {
 		return nil
 	}
 	if s.findDocument(q) {
 		return nil
 	}
-	media, text := mediaType(q.Header.Get("Content-Type")), s.document.bytes(q)
+	text := s.document.bytes(q)
 	unnamed := media == "" && len(s.receiver.ContentTypes) > 0
 	inForm := s.document.uses(formField) && (len(text) > 0 || s.document.uses(body))
 	if isJSON(media) || unnamed || inForm {
@@ -167,9 +193,23 @@ func (s *Source) readDocument(q *request) error {
 // findDocument reports whether the request holds a JSON document.
 func (s *Source) findDocument(q *request) bool {
 	if q.document == nil {
-		q.document = readDocument(s.document.bytes(q), s.members)
+		q.document = readDocument(s.documentText(q), s.members)
 	}
 	return q.document != nil
+}
+
+// documentText is the text of the document, decoded.
+func (s *Source) documentText(q *request) []byte {
+	text := s.document.bytes(q)
+	if s.encoded {
+		decoded, err := base64.StdEncoding.AppendDecode(nil, text) // which passes over new lines
+		if err != nil {
+			return nil
+		}
+		return decoded
+	}
+	// .NET writes a byte order mark before its JSON.
+	return bytes.TrimPrefix(text, []byte("\ufeff"))
 }
 
 // newEvent names the event that a genuine request is.

@@ -19,9 +19,12 @@ type request struct {
 	documents choice    // where the JSON document is
 	proof     string    // of the answer that is being filled
 	document  *document // nil if there is none, or it was not looked for
+	source    *Source   // nil in tests of templates
 
 	form, query             url.Values
+	elements                xmlDocument
 	formParsed, queryParsed bool
+	xmlParsed               bool
 	scratch                 []byte
 }
 
@@ -57,8 +60,25 @@ func (q *request) value(p part) string {
 		return string(q.documents.bytes(q))
 	case proofText:
 		return q.proof
+	case xmlValue:
+		return p.several.of(q.xml()[p.arg])
+	case requestPath:
+		return q.URL.RequestURI()
+	case signedHeaders:
+		return q.signedHeaders(p.arg)
+	case plivoURL:
+		return q.plivoURL()
 	}
 	return ""
+}
+
+// xml is the XML document of the request; nil if there is none.
+func (q *request) xml() xmlDocument {
+	if !q.xmlParsed && q.source != nil {
+		q.xmlParsed = true
+		q.elements, _ = readXML(q.source.documentText(q), q.source.elements) // none, if it is none
+	}
+	return q.elements
 }
 
 // sortedForm is the names and values of a form, in the order of the names. Of a

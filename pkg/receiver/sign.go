@@ -24,6 +24,12 @@ func (s *Source) Sign(r *http.Request, body []byte, now time.Time) error {
 	if name := loneHeader(s.delivery); name != "" && r.Header.Get(name) == "" {
 		r.Header.Set(name, event.NewID())
 	}
+	if text, err := s.secrets[0].Value(); err == nil {
+		if name := sig.keyName(text); name != "" && loneHeader(choice{sig.keyID}) != "" {
+			r.Header.Set(loneHeader(choice{sig.keyID}), name)
+		}
+	}
+	s.listHeaders(r, sig.content)
 	q := s.request(r, body)
 	if s.signsJSON {
 		s.findDocument(q)

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 const (
@@ -23,7 +24,10 @@ type signature struct {
 	algorithm algorithm
 	key       keyForm
 	content   template
-	bodyHash  string // a parameter of the query; empty: none
+	bodyHash  string   // a parameter of the query; empty: none
+	keyID     template // of the name of the key; empty: keys have no names
+
+	field, text string // of the form: where it stands, and its content
 }
 
 // candidates appends the well-formed signatures of the request to list. The
@@ -60,6 +64,9 @@ var errOtherKey = errors.New("the secret is not written as this receiver's secre
 // would be known to everybody.
 var errEmptySecret = errors.New("the secret is empty")
 
+// errOtherName says that a secret is that of another key than the request names.
+var errOtherName = errors.New("the request names another key")
+
 // secretKey reads a secret and decodes it to a key.
 func (s *signature) secretKey(secret Secret) ([]byte, error) {
 	text, err := secret.Value()
@@ -69,8 +76,32 @@ func (s *signature) secretKey(secret Secret) ([]byte, error) {
 	return s.decodeKey(text)
 }
 
+// keyFor is the key of a secret, if that is the one that the request names.
+func (s *signature) keyFor(secret Secret, q *request) ([]byte, error) {
+	text, err := secret.Value()
+	if err != nil {
+		return nil, err
+	}
+	if name := s.keyName(text); name != "" && name != s.keyID.text(q) {
+		return nil, errOtherName
+	}
+	return s.decodeKey(text)
+}
+
+// keyName is the name before the colon of a secret; empty if it has none.
+func (s *signature) keyName(secret string) string {
+	name, _, named := strings.Cut(secret, ":")
+	if !named || len(s.keyID) == 0 {
+		return ""
+	}
+	return name
+}
+
 // decodeKey decodes the text of a secret to a key. Its error quotes nothing of it.
 func (s *signature) decodeKey(text string) ([]byte, error) {
+	if name := s.keyName(text); name != "" {
+		text = text[len(name)+1:]
+	}
 	key, err := s.key(text)
 	if err != nil {
 		return nil, errOtherKey
@@ -97,7 +128,10 @@ func (c *compiler) signature(i int, f Signature) (*signature, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &signature{place: at, bodyHash: f.BodyHash}
+	s := &signature{place: at, bodyHash: f.BodyHash, field: field, text: f.Content}
+	if s.keyID, err = c.template(field+"key_id", f.KeyID); err != nil {
+		return nil, err
+	}
 	if s.encoding, err = oneOf(c, field+"encoding", f.Encoding, encodings); err != nil {
 		return nil, err
 	}

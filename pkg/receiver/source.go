@@ -26,6 +26,9 @@ type Source struct {
 	signatures []*signature
 	clock      *clock // nil: the sender signs no time
 	document   choice
+	encoded    bool     // the document is written in base64
+	items      *part    // where the items are that are signed one by one; nil: all is signed as one
+	elements   *xmlTree // of an XML document, that templates ask for; nil: none
 	members    []string // the members of the document that templates ask for
 	readsJSON  bool     // a template asks for {json:…}
 	signsJSON  bool     // the content of a signature does

@@ -59,7 +59,7 @@ func short(d time.Duration) string {
 }
 
 // name is what stands in the place's one field.
-func (p Place) name() string { return p.Header + p.Query + p.Form + p.JSON }
+func (p Place) name() string { return p.Header + p.Query + p.Form + p.JSON + p.XML }
 
 // expand fills in the parameters' defaults.
 func (r *Receiver) expand(text string) string {
@@ -84,6 +84,9 @@ func (r *Receiver) words(t Templates) string {
 func (r *Receiver) scheme() string {
 	var all []string
 	for _, f := range r.Signatures {
+		if f.Scheme != "" && f.Scheme != r.Params["scheme"].Default {
+			continue // the provider's older one
+		}
 		algorithm := r.expand(f.Algorithm)
 		switch prefix := r.expand(f.Prefix); {
 		case algorithm == "token" && prefix == "Basic ":
@@ -91,7 +94,7 @@ func (r *Receiver) scheme() string {
 		case algorithm == "token" && prefix == "Bearer ":
 			algorithm = "bearer token"
 		}
-		where := map[bool]string{f.Query != "": "the query's ", f.Form != "": "the form's ", f.JSON != "": "the JSON's "}[true]
+		where := map[bool]string{f.Query != "": "the query's ", f.Form != "": "the form's ", f.JSON != "": "the JSON's ", f.XML != "": "the XML's "}[true]
 		all = append(all, algorithm+" in "+where+r.expand(f.name()))
 	}
 	return strings.Join(slices.Compact(all), ", ")

@@ -19,6 +19,9 @@ type part struct {
 	arg  string // the literal; the name of a placeholder, for JSON its gjson path
 
 	member, rest string // of JSON: the path's first key, and the path below it
+
+	several  manner // what stands for several values, where a path leads to them
+	optional bool   // empty text where there is nothing
 }
 
 // String is the placeholder's name, or what it is.
@@ -49,6 +52,10 @@ const (
 	formSorted
 	documentText
 	proofText
+	xmlValue
+	requestPath
+	signedHeaders
+	plivoURL
 )
 
 // placeholders are the words of the language. named ones need a name after a colon.
@@ -68,6 +75,10 @@ var placeholders = map[string]struct {
 	"form_sorted": {formSorted, false},
 	"document":    {documentText, false},
 	"signature":   {proofText, false},
+	"xml":         {xmlValue, true},
+	"path":        {requestPath, false},
+	"headers":     {signedHeaders, true},
+	"plivo_url":   {plivoURL, false},
 }
 
 // parseTemplate compiles text in which {param:…} is already replaced.
@@ -109,12 +120,13 @@ func parsePlaceholder(inner string) (part, error) {
 	known, ok := placeholders[word]
 	switch {
 	case !ok:
-		return part{}, fmt.Errorf("one of {body} {timestamp} {method} {url} {header:Name} {json:a.b} {form:name} {query:name} {param:name} {form_sorted} {document} {signature}, not {%s}", inner)
+		return part{}, fmt.Errorf("one of {body} {timestamp} {method} {url} {header:Name} {json:a.b} {form:name} {query:name} {param:name} {xml:a.b} {headers:Name} {path} {form_sorted} {document} {plivo_url} {signature}, not {%s}", inner)
 	case known.named != named || named && name == "":
 		return part{}, fmt.Errorf("a name after a colon where, and only where, one is needed; {%s} is wrong", inner)
 	}
+	name, optional := strings.CutSuffix(name, "?")
 	switch known.kind {
-	case header:
+	case header, signedHeaders:
 		if !isToken(name) {
 			return part{}, fmt.Errorf("the name of a header, not %q", name)
 		}
@@ -125,19 +137,26 @@ func parsePlaceholder(inner string) (part, error) {
 			if key == "" {
 				return part{}, fmt.Errorf("keys between single dots; {%s} has an empty one", inner)
 			}
-			// Only dots and keys are part of the language, whatever else the library knows.
-			keys[i] = gjson.Escape(key)
+			// Only dots, keys and the star are part of the language, whatever else the
+			// library knows.
+			if keys[i] = gjson.Escape(key); key == "*" {
+				keys[i] = "#"
+			}
 		}
 		member, _, _ := strings.Cut(name, ".")
-		return part{jsonValue, strings.Join(keys, "."), member, strings.Join(keys[1:], ".")}, nil
+		return part{kind: jsonValue, arg: strings.Join(keys, "."), member: member, rest: strings.Join(keys[1:], "."), optional: optional}, nil
+	case xmlValue:
+		if strings.HasPrefix(name, ".") || strings.HasSuffix(name, ".") || strings.Contains(name, "..") {
+			return part{}, fmt.Errorf("names of elements between single dots; {%s} has an empty one", inner)
+		}
 	}
-	return part{kind: known.kind, arg: name}, nil
+	return part{kind: known.kind, arg: name, optional: optional}, nil
 }
 
 // missing names the first placeholder that finds nothing in the request.
 func (t template) missing(q *request) (string, bool) {
 	for _, p := range t {
-		if p.kind == body {
+		if p.kind == body || p.optional {
 			continue // an empty body is a body
 		}
 		if p.kind == formSorted && q.encodedForm() != nil {
@@ -174,7 +193,7 @@ func (t template) text(q *request) string {
 	var b strings.Builder
 	for _, p := range t {
 		v := q.value(p)
-		if v == "" {
+		if v == "" && !p.optional {
 			return ""
 		}
 		b.WriteString(v)

@@ -83,7 +83,7 @@ func (c *clock) check(t, now time.Time) error {
 // clock compiles the timestamp of a form; nil if it asks for none. A tolerance
 // of zero leaves the form's.
 func (c *compiler) clock(f *Timestamp, tolerance time.Duration) (*clock, error) {
-	if f == nil || f.Header != "" && c.expand(f.Header) == "" {
+	if f == nil || !c.inScheme(f.Scheme) || f.Header != "" && c.expand(f.Header) == "" {
 		if tolerance != 0 {
 			return nil, &FieldError{
 				Field: "tolerance", Value: tolerance.String(),
