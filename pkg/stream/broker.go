@@ -78,6 +78,7 @@ type Broker struct {
 	flush   *groups[struct{}] // nil: a confirmation is enough
 	streams sync.Map          // handles by name, looked up once
 	buckets sync.Map
+	mailbox mailbox
 }
 
 // Connect opens the connection. A broker that does not answer yet is no error:

@@ -37,6 +37,13 @@ const (
 // so that either all of it is stored or nothing, and what is stored of it goes
 // together when it is too old.
 func (b *Broker) StoreEvent(ctx context.Context, e *event.Event) (Receipt, error) {
+	return b.StoreAsking(ctx, e, nil)
+}
+
+// StoreAsking is [Broker.StoreEvent] for an event whose sender waits for a chain's
+// answer; nil: it waits for none. A duplicate is not asked about: what is stored
+// is the first one, with its own question.
+func (b *Broker) StoreAsking(ctx context.Context, e *event.Event, q *Question) (Receipt, error) {
 	if b.room != nil {
 		if err := b.room(); err != nil {
 			return Receipt{}, fmt.Errorf("%w: %w", ErrFull, err)
@@ -46,6 +53,9 @@ func (b *Broker) StoreEvent(ctx context.Context, e *event.Event) (Receipt, error
 	m := Message{Subject: eventSubject(e), Header: header, Data: data}
 	// The header is new: the id goes into it, and Publish need not copy it.
 	header[jetstream.MsgIDHeader] = []string{e.MsgID()}
+	if q != nil {
+		header[headerAnswer] = []string{q.chain + " " + q.subject}
+	}
 	if len(data) > MaxInline {
 		m.Parts = partsSubject(e)
 	}

@@ -21,11 +21,11 @@ type Stored struct {
 
 // Portable is the headers of a stored message without those that belong to its
 // place: the broker's own, which would be orders to it if they were published
-// again, and the one that says that parts stand before it.
+// again, the one that says that parts stand before it, and a question.
 func Portable(header map[string][]string) map[string][]string {
 	portable := make(map[string][]string, len(header))
 	for name, values := range header {
-		if name != headerParts && !strings.HasPrefix(name, "Nats-") {
+		if name != headerParts && name != headerAnswer && !strings.HasPrefix(name, "Nats-") {
 			portable[name] = values
 		}
 	}
