@@ -29,9 +29,13 @@ type exchange struct {
 
 	room  *room
 	taken int64 // bytes of the room; 0 until the request is let in
+
+	question *stream.Question // nil: the sender does not wait for a chain
+	waited   waited           // what came of it; empty if it did not
 }
 
 // handle is the path of a webhook: match the source, cap, verify, store, answer.
+// Where the source says so, a chain answers; see answer.go.
 func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 	x := &exchange{w: w, r: r, start: time.Now(), origin: s.proxies.origin(r), room: s.room}
 	defer x.leave()
@@ -54,6 +58,7 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	x.event = received.Event
+	s.ask(x)
 	receipt, err := s.store(x)
 	if err != nil {
 		s.refuse(x, err)
@@ -65,7 +70,7 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Belay-Duplicate", "true")
 		outcome = duplicate
 	}
-	x.answer(received.Answer)
+	x.answer(s.answer(x, receipt, received.Answer))
 	s.accepted(x, outcome)
 }
 
@@ -164,7 +169,7 @@ func (s *Server) receive(x *exchange) (receiver.Received, error) {
 
 // store publishes the event inside what is left of the source's budget.
 func (s *Server) store(x *exchange) (stream.Receipt, error) {
-	return publish(x.r.Context(), s.health, x.event, x.start.Add(x.source.Budget()))
+	return publish(x.r.Context(), s.health, x.event, x.question, x.start.Add(x.source.Budget()))
 }
 
 // answer sends what the provider wants to hear.

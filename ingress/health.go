@@ -23,9 +23,9 @@ type health struct {
 	cause error
 }
 
-// StoreEvent stores the event and remembers what came of it.
-func (h *health) StoreEvent(ctx context.Context, e *event.Event) (stream.Receipt, error) {
-	receipt, err := h.Store.StoreEvent(ctx, e)
+// StoreAsking stores the event and remembers what came of it.
+func (h *health) StoreAsking(ctx context.Context, e *event.Event, q *stream.Question) (stream.Receipt, error) {
+	receipt, err := h.Store.StoreAsking(ctx, e, q)
 	switch {
 	case err == nil:
 		if h.failing.Load() {

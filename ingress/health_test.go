@@ -46,7 +46,7 @@ func TestHealth(t *testing.T) {
 						continue
 					}
 					broker.lines, broker.attempts = []line{*s.line}, 0
-					_, _ = h.StoreEvent(t.Context(), &event.Event{})
+					_, _ = h.StoreAsking(t.Context(), &event.Event{}, nil)
 				}
 				if err := h.ready(time.Now()); !errors.Is(err, test.want) || (err == nil) != (test.want == nil) {
 					t.Errorf("%v, want %v", err, test.want)

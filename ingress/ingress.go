@@ -101,9 +101,11 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Store keeps an event durably before it returns; [stream.Broker] does.
+// Store keeps an event durably before it returns, with the question of a sender
+// that waits for a chain's answer; [stream.Broker] does.
 type Store interface {
-	StoreEvent(ctx context.Context, e *event.Event) (stream.Receipt, error)
+	Ask(chain string) (*stream.Question, error)
+	StoreAsking(ctx context.Context, e *event.Event, q *stream.Question) (stream.Receipt, error)
 }
 
 // Server is the ingress.

@@ -12,6 +12,7 @@ import (
 type metrics struct {
 	requests *prometheus.CounterVec
 	duration *prometheus.HistogramVec
+	answers  *prometheus.CounterVec
 	inFlight prometheus.GaugeFunc
 	bytes    prometheus.GaugeFunc
 	conns    prometheus.GaugeFunc
@@ -28,6 +29,11 @@ func newMetrics(r *room) *metrics {
 			Help:    "Time from the headers of a request to its answer, by source.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}, []string{"source"}),
+		answers: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "belay_ingress_answers_total",
+			Help: "Webhooks whose source waits for a chain's answer, by source and by what the sender got: " +
+				"response (the chain's), or why it was the receiver's plain answer.",
+		}, []string{"source", "answer"}),
 		inFlight: prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "belay_ingress_requests_in_flight",
 			Help: "Requests in hand.",
@@ -44,7 +50,7 @@ func newMetrics(r *room) *metrics {
 }
 
 func (m *metrics) register(registry prometheus.Registerer) error {
-	for _, c := range []prometheus.Collector{m.requests, m.duration, m.inFlight, m.bytes, m.conns} {
+	for _, c := range []prometheus.Collector{m.requests, m.duration, m.answers, m.inFlight, m.bytes, m.conns} {
 		if err := registry.Register(c); err != nil {
 			return fmt.Errorf("ingress: register the metrics: %w", err)
 		}
@@ -58,5 +64,8 @@ func (m *metrics) observe(x *exchange, o outcome) {
 		source = x.source.Name()
 	}
 	m.requests.WithLabelValues(source, string(o)).Inc()
+	if x.waited != "" {
+		m.answers.WithLabelValues(source, string(x.waited)).Inc()
+	}
 	m.duration.WithLabelValues(source).Observe(time.Since(x.start).Seconds())
 }

@@ -17,11 +17,11 @@ import (
 //
 // It goes on when the sender hangs up: what it sent is whole and verified, and
 // not every sender sends again.
-func publish(ctx context.Context, broker Store, e *event.Event, deadline time.Time) (stream.Receipt, error) {
+func publish(ctx context.Context, broker Store, e *event.Event, q *stream.Question, deadline time.Time) (stream.Receipt, error) {
 	ctx = context.WithoutCancel(ctx)
 	unknown := false // an attempt of ours may have stored it
 	for pause := pauseMin; ; pause = min(2*pause, pauseMax) {
-		receipt, err := attempt(ctx, broker, e, deadline)
+		receipt, err := attempt(ctx, broker, e, q, deadline)
 		switch {
 		case err == nil:
 			receipt.Duplicate = receipt.Duplicate && !unknown
@@ -39,13 +39,13 @@ func publish(ctx context.Context, broker Store, e *event.Event, deadline time.Ti
 }
 
 // attempt tries once, for attemptTimeout and not past the deadline.
-func attempt(ctx context.Context, broker Store, e *event.Event, deadline time.Time) (stream.Receipt, error) {
+func attempt(ctx context.Context, broker Store, e *event.Event, q *stream.Question, deadline time.Time) (stream.Receipt, error) {
 	if until := time.Now().Add(attemptTimeout); until.Before(deadline) {
 		deadline = until
 	}
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
-	return broker.StoreEvent(ctx, e)
+	return broker.StoreAsking(ctx, e, q)
 }
 
 // notStored tells what a failed publish means to the sender.

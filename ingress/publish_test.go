@@ -24,7 +24,9 @@ type line struct {
 	silent  bool // no answer until the attempt is given up
 }
 
-func (s *script) StoreEvent(ctx context.Context, _ *event.Event) (stream.Receipt, error) {
+func (s *script) Ask(string) (*stream.Question, error) { return nil, stream.ErrUnavailable }
+
+func (s *script) StoreAsking(ctx context.Context, _ *event.Event, _ *stream.Question) (stream.Receipt, error) {
 	l := s.lines[min(s.attempts, len(s.lines)-1)]
 	s.attempts++
 	if l.silent {
@@ -67,7 +69,7 @@ func TestPublish(t *testing.T) {
 				start := time.Now()
 				hungUp, cancel := context.WithCancel(t.Context())
 				cancel() // the sender does not wait; what it sent is stored all the same
-				receipt, err := publish(hungUp, broker, &event.Event{}, start.Add(budget))
+				receipt, err := publish(hungUp, broker, &event.Event{}, nil, start.Add(budget))
 				if took := time.Since(start); took > test.within || broker.attempts < test.atLeast {
 					t.Errorf("%d attempts in %s", broker.attempts, took)
 				}

@@ -136,7 +136,7 @@ func (s *Server) accepted(x *exchange, o outcome) {
 // attrs is the wide line. It holds nothing that a sender or an operator wants
 // kept from a log: no body, no query, no header.
 func (x *exchange) attrs(o outcome) []slog.Attr {
-	attrs := make([]slog.Attr, 0, 10)
+	attrs := make([]slog.Attr, 0, 11)
 	attrs = append(attrs, slog.String("outcome", string(o)))
 	if x.source != nil {
 		attrs = append(attrs, slog.String("source", x.source.Name()))
@@ -147,6 +147,9 @@ func (x *exchange) attrs(o outcome) []slog.Attr {
 	if x.event != nil {
 		attrs = append(attrs, slog.String("id", x.event.ID), slog.String("type", x.event.Type),
 			slog.Bool("duplicate", o == duplicate))
+	}
+	if x.waited != "" {
+		attrs = append(attrs, slog.String("answer", string(x.waited)))
 	}
 	return append(attrs, slog.String("client", x.origin.client), slog.Int("bytes", len(x.body)), slog.Duration("duration", time.Since(x.start)))
 }

@@ -19,6 +19,7 @@ type room struct {
 	bytes       atomic.Int64
 	requests    atomic.Int64
 	connections atomic.Int64
+	waiting     atomic.Int64 // of the requests: for a chain's answer
 }
 
 func newRoom(c Config) *room {
@@ -76,8 +77,23 @@ func (x *exchange) enter() bool {
 	return true
 }
 
+// wait takes the room of a request that waits for a chain. A quarter of all may:
+// where no worker answers, each of them is here for its whole budget, and the
+// senders that wait for nothing need the rest.
+func (x *exchange) wait() bool {
+	if x.room.waiting.Add(1) > max(x.room.maxRequests/4, 1) {
+		x.room.waiting.Add(-1)
+		return false
+	}
+	return true
+}
+
 // leave gives back what the request took.
 func (x *exchange) leave() {
+	if x.question != nil {
+		x.question.Close()
+		x.room.waiting.Add(-1)
+	}
 	if x.taken > 0 {
 		x.room.bytes.Add(-x.taken)
 		x.room.requests.Add(-1)

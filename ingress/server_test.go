@@ -147,12 +147,18 @@ func (d *door) storedEvent(seq uint64) (*event.Event, string) {
 // count is the value of belay_ingress_requests_total.
 func (d *door) count(source, outcome string) float64 {
 	d.tb.Helper()
+	return d.counter("belay_ingress_requests_total", source, "outcome", outcome)
+}
+
+// counter is the value of a counter of a source, by its other label.
+func (d *door) counter(name, source, label, value string) float64 {
+	d.tb.Helper()
 	families, err := d.registry.Gather()
 	if err != nil {
 		d.tb.Fatal(err)
 	}
 	for _, f := range families {
-		if f.GetName() != "belay_ingress_requests_total" {
+		if f.GetName() != name {
 			continue
 		}
 		for _, m := range f.GetMetric() {
@@ -160,7 +166,7 @@ func (d *door) count(source, outcome string) float64 {
 			for _, l := range m.GetLabel() {
 				labels[l.GetName()] = l.GetValue()
 			}
-			if labels["source"] == source && labels["outcome"] == outcome {
+			if labels["source"] == source && labels[label] == value {
 				return m.GetCounter().GetValue()
 			}
 		}

@@ -133,6 +133,8 @@ func (r *runner) handle(ctx context.Context, t *task) {
 		verdict = stream.Again(time.Second)
 	case t.event != nil:
 		verdict = r.work(ctx, t)
+	default:
+		r.say(ctx, t, stream.Answer{}) // nothing is run, so there is nothing to wait for
 	}
 	r.tell(ctx, t.held, verdict)
 }
@@ -141,6 +143,7 @@ func (r *runner) handle(ctx context.Context, t *task) {
 func (r *runner) work(ctx context.Context, t *task) stream.Verdict {
 	began := time.Now()
 	o := r.execute(ctx, t)
+	r.answer(ctx, t, o)
 	if ctx.Err() != nil {
 		// Handlers that ended although the worker must stop at once did their work.
 		var cancel context.CancelFunc

@@ -6,6 +6,7 @@
 //	worker.go    Worker: the chains that run
 //	runner.go    runner: a chain's consumers, and what each event needs
 //	execute.go   execute: the handlers in order, to an outcome
+//	answer.go    answer: the outcome to the sender, where it waits for the chain
 //	settle.go    settle: the outcome to durable writes and an ack
 //	progress.go  progress: where a chain stands in an event that failed
 package worker

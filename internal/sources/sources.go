@@ -26,7 +26,7 @@ func Build(f *config.File) ([]*receiver.Source, error) {
 		if _, known := all.Lookup(name); !known && f.Receivers[name] != nil {
 			continue // what is wrong with the receiver is told
 		}
-		source, err := all.NewSource(sourceConfig(&f.Sources[i]))
+		source, err := all.NewSource(sourceConfig(f, &f.Sources[i]))
 		if err != nil {
 			errs = append(errs, f.Locate(under(path, err)))
 			continue
@@ -79,7 +79,7 @@ func canonicalFrom(from []string, canonical func(string) string) {
 	}
 }
 
-func sourceConfig(s *config.Source) receiver.SourceConfig {
+func sourceConfig(f *config.File, s *config.Source) receiver.SourceConfig {
 	secrets := make([]receiver.Secret, 0, len(s.Secrets))
 	for _, secret := range s.Secrets {
 		if secret != nil { // of a file that has problems
@@ -92,6 +92,12 @@ func sourceConfig(s *config.Source) receiver.SourceConfig {
 	}
 	if s.RateLimit != nil {
 		c.Rate = receiver.Rate{PerSecond: s.RateLimit.PerSecond, Burst: s.RateLimit.Burst}
+	}
+	if s.Answer != nil {
+		c.Wait.Chain = s.Answer.Wait
+		if chain := f.Chain(s.Answer.Wait); chain != nil {
+			c.Wait.Events = chain.Events // of the others no answer comes
+		}
 	}
 	return c
 }

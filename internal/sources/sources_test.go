@@ -7,6 +7,7 @@ import (
 
 	"github.com/belay-hooks/belay/internal/sources"
 	"github.com/belay-hooks/belay/pkg/config"
+	"github.com/belay-hooks/belay/pkg/event"
 	"github.com/belay-hooks/belay/pkg/receiver"
 )
 
@@ -90,5 +91,27 @@ func TestCanonicalFindsOneSourceUnderTwoNames(t *testing.T) {
 	err := sources.Canonical(parse(t, "sources:\n- {receiver: standardwebhooks, secrets: [a]}\n- {receiver: standard-webhooks, secrets: [a]}\n"))
 	if err == nil || !strings.HasPrefix(err.Error(), "belay.yaml:3: ") {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestBuildTellsWhoAnswers(t *testing.T) {
+	f := parse(t, `
+sources:
+- {receiver: slack, secrets: [a]}
+- {receiver: slack, id: some, secrets: [a], answer: {wait: some}}
+- {receiver: slack, id: code, secrets: [a], answer: {wait: elsewhere, in_code: true}}
+chains:
+- {name: some, from: [slack], events: [command.*], handlers: [{name: x, log: {}}]}
+`)
+	built, err := sources.Build(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	command := &event.Event{Receiver: "slack", Type: "slack.command.deploy"}
+	message := &event.Event{Receiver: "slack", Type: "slack.message"}
+	for i, want := range [][2]string{{"", ""}, {"some", ""}, {"elsewhere", "elsewhere"}} {
+		if got := [2]string{built[i].Asks(command), built[i].Asks(message)}; got != want {
+			t.Errorf("%s asks %q, want %q", built[i].Name(), got, want)
+		}
 	}
 }

@@ -63,6 +63,17 @@ type Source struct {
 	RequireHTTPS bool `yaml:"require_https"`
 	// RateLimit bounds how many webhooks each ingress accepts. Nil: any number.
 	RateLimit *RateLimit `yaml:"rate_limit"`
+	// Answer lets a chain answer the sender. Nil: the receiver's success answer.
+	Answer *Answer `yaml:"answer"`
+}
+
+// Answer says who answers the sender of a webhook that was stored.
+type Answer struct {
+	// Wait is the name of a chain: its Response is the answer, if it comes inside
+	// what the sender waits; else the receiver's success answer is.
+	Wait string `yaml:"wait"`
+	// InCode says that the chain is not in this file, but in the code of a worker.
+	InCode bool `yaml:"in_code"`
 }
 
 // RateLimit is how many webhooks of a source one ingress accepts.
@@ -75,6 +86,21 @@ type RateLimit struct {
 
 // Name is receiver/id: github/default.
 func (s *Source) Name() string { return s.Receiver + "/" + s.ID }
+
+// Selects reports whether the chain takes events of the source, some or all.
+func (c *Chain) Selects(s *Source) bool {
+	return len(c.From) == 0 || slices.Contains(c.From, s.Receiver) || slices.Contains(c.From, s.Name())
+}
+
+// Chain finds a chain by its name; nil if there is none.
+func (f *File) Chain(name string) *Chain {
+	for i := range f.Chains {
+		if f.Chains[i].Name == name {
+			return &f.Chains[i]
+		}
+	}
+	return nil
+}
 
 // Chain is a named, ordered list of handlers over the events that it selects.
 type Chain struct {

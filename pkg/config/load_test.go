@@ -108,6 +108,26 @@ belay.yaml:4: sources[0].rate_limit.burst is "0": want 1 to 1000000`,
 		},
 		{"rate of zero", "sources:\n- receiver: github\n  rate_limit:\n    per_second: 0\n", `belay.yaml:4: sources[0].rate_limit.per_second is "0": want a number above 0, at most 1000000`},
 		{"rate of nothing", "sources:\n- receiver: github\n  rate_limit: {per_second: NaN}\n", `belay.yaml:3: sources[0].rate_limit.per_second is "NaN": want a number above 0, at most 1000000`},
+		{"answer without a chain", "sources:\n- receiver: github\n  answer: {}\n", `belay.yaml:3: sources[0].answer.wait: missing, want the name of the chain whose Response is the answer`},
+		{
+			"answer of an unknown chain", "sources:\n- receiver: github\n  answer:\n    wait: slash\n",
+			`belay.yaml:4: sources[0].answer.wait is "slash": want a chain of the chains below; where it is in the code of a worker of yours, say in_code: true beside it`,
+		},
+		{
+			"answer of a chain that takes other events",
+			"sources:\n- receiver: slack\n  answer:\n    wait: slash\n- {receiver: slack, id: eu, answer: {wait: slash}}\nchains:\n- {name: slash, from: [slack/eu], handlers: [{name: x, log: {}}]}\n",
+			`belay.yaml:4: sources[0].answer.wait is "slash": the chain of line 7 does not take the events of slack/default, want it in the chain's from`,
+		},
+		{
+			"answer of a chain in code that is in the file",
+			"sources:\n- receiver: slack\n  answer: {wait: slash, in_code: true}\nchains:\n- {name: slash, handlers: [{name: x, log: {}}]}\n",
+			`belay.yaml:3: sources[0].answer.wait is "slash": a chain of this name is in the file, want no in_code`,
+		},
+		{
+			"answer of a chain in code by a wrong name",
+			"sources:\n- {receiver: slack, answer: {wait: Slash 1, in_code: true}}\n",
+			`belay.yaml:2: sources[0].answer.wait is "Slash 1": want 1 to 63 of a-z, 0-9, - and _, beginning with a letter or a digit`,
+		},
 		{
 			"inline secret", "sources:\n- receiver: github\n  secrets:\n  - hunter2\n",
 			`belay.yaml:4: sources[0].secrets[0]: a secret stands in the file, want env:NAME or file:/path (inline only with serve --dev)`,

@@ -47,6 +47,9 @@ func (f *File) validate(bad map[string]bool) Problems {
 		v.unique(seen, path+".name", c.Name, "chain")
 		v.chain(c, path, names)
 	}
+	for i := range f.Sources {
+		v.answer(&f.Sources[i], element("sources", i)+".answer")
+	}
 	return v.problems
 }
 
@@ -133,6 +136,28 @@ func (v *validator) rateLimit(r *RateLimit, path string) {
 	}
 	if v.file.index.has(path+".burst") && (r.Burst < 1 || r.Burst > most) {
 		v.wrong(path+".burst", fmt.Sprint(r.Burst), fmt.Sprintf("want 1 to %d", most))
+	}
+}
+
+// answer checks that the chain which is waited for is there, and gets the events.
+func (v *validator) answer(s *Source, path string) {
+	if s.Answer == nil {
+		return
+	}
+	path += ".wait"
+	name := s.Answer.Wait
+	switch chain := v.file.Chain(name); {
+	case name == "":
+		v.wrong(path, "", "missing, want the name of the chain whose Response is the answer")
+	case chain == nil && s.Answer.InCode:
+		v.name(path, name)
+	case chain == nil:
+		v.wrong(path, name, "want a chain of the chains below; where it is in the code of a worker of yours, say in_code: true beside it")
+	case s.Answer.InCode:
+		v.wrong(path, name, "a chain of this name is in the file, want no in_code")
+	case !chain.Selects(s):
+		v.wrong(path, name, fmt.Sprintf("the chain of line %d does not take the events of %s, want it in the chain's from",
+			v.file.index.line(element("chains", slices.IndexFunc(v.file.Chains, func(c Chain) bool { return c.Name == name }))), s.Name()))
 	}
 }
 

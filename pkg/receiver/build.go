@@ -44,9 +44,13 @@ func (all *Catalogue) NewSource(c SourceConfig) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
+	asks, err := c.Wait.asks()
+	if err != nil {
+		return nil, err
+	}
 	s := &Source{
 		receiver: r, id: c.ID, name: r.Slug + "/" + c.ID, uri: "/" + r.Slug + "/" + c.ID, secrets: c.Secrets,
-		maxBody: c.MaxBody, maxHeader: c.MaxHeader, https: c.RequireHTTPS, rate: rate, timeout: c.Timeout,
+		maxBody: c.MaxBody, maxHeader: c.MaxHeader, https: c.RequireHTTPS, rate: rate, asks: asks, timeout: c.Timeout,
 	}
 	for _, name := range r.Keep {
 		s.keep = append(s.keep, http.CanonicalHeaderKey(name))

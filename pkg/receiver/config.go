@@ -5,6 +5,8 @@ import (
 	"math"
 	"strings"
 	"time"
+
+	"github.com/belay-hooks/belay/pkg/event"
 )
 
 const (
@@ -51,6 +53,35 @@ type SourceConfig struct {
 	RequireHTTPS bool
 	// Rate is how many webhooks are accepted. Zero: any number.
 	Rate Rate
+	// Wait is whose answer the sender gets. Zero: the receiver's success answer.
+	Wait Wait
+}
+
+// Wait is a chain that answers the sender.
+type Wait struct {
+	// Chain is its name. Empty: none.
+	Chain string
+	// Events are the patterns of the event names that it takes. None: all.
+	Events []string
+}
+
+// asks compiles the patterns.
+func (w Wait) asks() (asks, error) {
+	a := asks{chain: w.Chain}
+	for _, text := range w.Events {
+		p, err := event.ParsePattern(text)
+		if err != nil {
+			return a, &FieldError{Field: "answer.wait", Value: text, Want: "a chain whose events are patterns: " + err.Error()}
+		}
+		a.events = append(a.events, p)
+	}
+	return a, nil
+}
+
+// asks is a compiled [Wait].
+type asks struct {
+	chain  string
+	events []event.Pattern // none: all
 }
 
 // Rate is how many webhooks a server accepts of a source.

@@ -4,6 +4,8 @@ import (
 	"path"
 	"slices"
 	"time"
+
+	"github.com/belay-hooks/belay/pkg/event"
 )
 
 const (
@@ -45,6 +47,7 @@ type Source struct {
 	maxHeader  int64
 	https      bool
 	rate       Rate
+	asks       asks
 	timeout    time.Duration // zero: not known
 	single     []string      // headers that may stand in a request once at most
 }
@@ -73,6 +76,16 @@ func (s *Source) RequiresHTTPS() bool { return s.https }
 // Rate is how many webhooks are accepted, which is the caller's to check. Zero:
 // any number.
 func (s *Source) Rate() Rate { return s.rate }
+
+// Asks is the chain that is asked to answer the sender of an event, which is the
+// caller's to do. Empty: the sender gets the receiver's success answer.
+func (s *Source) Asks(e *event.Event) string {
+	takes := func(p event.Pattern) bool { return p.Match(e.Name()) }
+	if len(s.asks.events) > 0 && !slices.ContainsFunc(s.asks.events, takes) {
+		return ""
+	}
+	return s.asks.chain
+}
 
 // NeedsURL reports whether the source looks at the URL that the sender called.
 // Behind a proxy only the caller knows it, who then passes [Source.Receive] a
