@@ -168,7 +168,7 @@ func (n *node) startBroker(ctx context.Context) (stop func(), err error) {
 	room := localnats.Room{Dir: dir, Reserve: diskReserve}
 	conf := stream.Config{Name: "serve", InProcess: server, Room: room.Check, Logger: n.Log}
 	if durable && localnats.CanFlush {
-		conf.Flush = server.Flush
+		conf.Flush = timedFlush(server.Flush, n.Ops.Registry())
 	}
 	stop = func() {
 		if n.broker != nil {
