@@ -14,6 +14,7 @@ import (
 
 	"github.com/belay-hooks/belay/internal/bench"
 	"github.com/belay-hooks/belay/pkg/receiver"
+	"github.com/belay-hooks/belay/pkg/receiver/samples"
 )
 
 type benchCmd struct {
@@ -225,7 +226,15 @@ func benchHooks(providers []string) ([]*bench.Hook, error) {
 		if !slices.Contains(providers, sampled.provider) {
 			continue
 		}
-		body, name, err := sample(sampled.provider, sampled.event)
+		sample, ok := samples.Find(sampled.provider, sampled.event)
+		if !ok {
+			return nil, fmt.Errorf("there is no sample %s of %s", sampled.event, sampled.provider)
+		}
+		id := githubID
+		if sampled.provider == "stripe" {
+			id = stripeID
+		}
+		_, body, err := sample.Fill(id, time.Now())
 		if err != nil {
 			return nil, err
 		}
@@ -234,7 +243,7 @@ func benchHooks(providers []string) ([]*bench.Hook, error) {
 			return nil, err
 		}
 		c := bench.HookConfig{
-			Source: source, Path: "/webhooks/" + sampled.provider, Body: body, ID: githubID,
+			Source: source, Path: "/webhooks/" + sampled.provider, Body: body, ID: id,
 			Header: http.Header{"Content-Type": {"application/json"}, "Accept": {"*/*"}},
 		}
 		if sampled.provider == "github" {
@@ -242,13 +251,13 @@ func benchHooks(providers []string) ([]*bench.Hook, error) {
 				return nil, err
 			}
 			c.Header.Set("User-Agent", "GitHub-Hookshot/044aadd")
-			c.Header.Set("X-GitHub-Event", name)
+			c.Header.Set("X-GitHub-Event", sampled.event)
 			c.Header.Set("X-GitHub-Delivery", githubID)
 			c.Header.Set("X-GitHub-Hook-ID", "292430182")
 			c.Header.Set("X-GitHub-Hook-Installation-Target-ID", "79929171")
 			c.Header.Set("X-GitHub-Hook-Installation-Target-Type", "repository")
 		} else {
-			c.Body, c.ID, c.Signature = withNewID(body, stripeID), stripeID, "Stripe-Signature"
+			c.Signature = "Stripe-Signature"
 			c.Header.Set("User-Agent", "Stripe/1.0 (+https://stripe.com/docs/webhooks)")
 		}
 		hook, err := bench.NewHook(c)

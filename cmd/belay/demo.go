@@ -12,9 +12,13 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/belay-hooks/belay/pkg/config"
+	"github.com/belay-hooks/belay/pkg/receiver"
+	"github.com/belay-hooks/belay/pkg/receiver/samples"
 	"github.com/belay-hooks/belay/pkg/webhook"
 )
 
@@ -58,6 +62,34 @@ func (d *demo) url(path string) string { return "http://" + d.listener.Addr().St
 // configuration is demo.yaml with the address that the demo really has.
 func (d *demo) configuration() []byte {
 	return bytes.ReplaceAll(demoYAML, []byte("http://"+demoAddr), []byte(d.url("")))
+}
+
+// demoFile is the demo's configuration, with a source of every other receiver that
+// belay send has samples of: their secrets are public as well.
+func demoFile(text []byte, opt config.Options) (*config.File, error) {
+	f, err := config.Parse("demo.yaml", text, opt)
+	if err != nil {
+		return nil, err
+	}
+	for _, slug := range samples.Receivers() {
+		if slices.ContainsFunc(f.Sources, func(s config.Source) bool { return s.Receiver == slug }) {
+			continue
+		}
+		r, ok := receiver.Lookup(slug)
+		if !ok {
+			return nil, fmt.Errorf("there are samples of %s, which is no receiver", slug)
+		}
+		public, err := samples.Secret(r)
+		if err != nil {
+			return nil, err
+		}
+		secret, err := config.NewSecret(public, opt)
+		if err != nil {
+			return nil, fmt.Errorf("the demo's secret of %s: %w", slug, err)
+		}
+		f.Sources = append(f.Sources, config.Source{Receiver: slug, ID: config.DefaultSourceID, Secrets: []*config.Secret{secret}})
+	}
+	return f, nil
 }
 
 // Run serves until the context ends.

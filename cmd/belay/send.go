@@ -1,77 +1,67 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"embed"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net/http"
-	"net/url"
 	"os"
-	"path"
-	"strings"
+	"sync"
+	"text/tabwriter"
 	"time"
 
 	"github.com/alecthomas/kong"
+	"golang.org/x/sync/errgroup"
 
-	"github.com/belay-hooks/belay/internal/sources"
 	"github.com/belay-hooks/belay/pkg/config"
-	"github.com/belay-hooks/belay/pkg/event"
 	"github.com/belay-hooks/belay/pkg/receiver"
+	"github.com/belay-hooks/belay/pkg/receiver/samples"
 )
 
-// samples are genuine payloads, samples/<receiver>/<event>.json.
-//
-//go:embed samples
-var samples embed.FS
-
 const (
-	// sendTimeout bounds one request. It is longer than any sender waits.
-	sendTimeout = 60 * time.Second
 	// sendIngress is where serve --dev receives.
 	sendIngress = "http://127.0.0.1:8080/webhooks"
-	// maxAnswer bounds what is shown of an answer.
-	maxAnswer = 64 << 10
-	// maxPayload is more than any provider sends: GitHub stops at 25 MB.
-	maxPayload = 64 << 20
+	// maxInFlight bounds the requests that wait for an answer, with --rate.
+	maxInFlight = 64
 )
 
 type sendCmd struct {
-	Receiver string            `arg:"" help:"The provider, such as github, or one of its sources: github/eu."`
-	Event    string            `arg:"" optional:"" help:"The event, such as pull_request."`
-	File     string            `short:"f" placeholder:"FILE" env:"-" help:"The payload; - for standard input. Without it, a genuine sample."`
+	Receiver string            `arg:"" optional:"" help:"The provider, such as github, or one of its sources: github/eu."`
+	Event    string            `arg:"" optional:"" help:"The event, such as pull_request. Default: the first sample of the receiver."`
+	List     bool              `env:"-" help:"List the samples that there are, of the receiver or of all."`
+	File     string            `short:"f" placeholder:"FILE" env:"-" help:"The payload; - for standard input. Without it, a sample."`
 	URL      string            `name:"url" env:"-" help:"Where to. Default: the source's URL at --ingress."`
 	Ingress  string            `default:"${ingress}" env:"-" help:"Where the ingress is, prefix included."`
+	CA       string            `name:"ca" placeholder:"FILE" env:"-" help:"The certificates, in PEM, of who vouches for an ingress with TLS. Default: the system's."`
 	Config   string            `placeholder:"FILE" help:"The configuration file with the source, for its secret and parameters. Without it, those of serve --dev."`
 	Secret   config.Redacted   `placeholder:"SECRET" env:"-" help:"The secret to sign with: env:NAME, file:/path, or the secret."`
 	Params   map[string]string `name:"param" placeholder:"NAME=VALUE" env:"-" help:"A parameter of the receiver, such as header=X-Signature of generic."`
 	Header   map[string]string `short:"H" placeholder:"NAME=VALUE" env:"-" help:"A header to send along."`
 	ID       string            `name:"id" env:"-" help:"The delivery id, to repeat a delivery. Default: a new one each time."`
-	Count    int               `default:"1" env:"-" help:"How often to send, one after another."`
+	Count    int               `default:"1" env:"-" help:"How often to send."`
+	Rate     float64           `env:"-" help:"How many to send a second. Default: one after another, each when the one before is answered."`
 	JSON     bool              `name:"json" env:"-" help:"Print one JSON object for each answer."`
 
 	configGiven bool
+	client      *http.Client
 }
 
-// Help shows how it is used, and what there is to send.
+// Help shows how it is used.
 func (*sendCmd) Help() string {
-	return `With belay serve --dev running:
+	return `With belay serve --dev running, which takes the webhooks of every receiver:
 
+  belay send --list
   belay send github pull_request
-  belay send github push -f payload.json --count 3
+  belay send slack --count 100 --rate 20
   belay send stripe charge.succeeded --json
+  belay send github push -f payload.json
 
 To a Belay of your own, with its configuration or with a secret:
 
   belay send github push --config belay.yaml --ingress https://hooks.example.com/webhooks
   belay send generic order --secret env:SHOP_SECRET --param header=X-Shop-Signature \
-      -f order.json --url http://127.0.0.1:8080/webhooks/generic/shop
-
-Samples: ` + strings.Join(sampleNames(), ", ")
+      -f order.json --url https://127.0.0.1:8443/webhooks/generic/shop --ca ca.pem`
 }
 
 // AfterApply notes what was given.
@@ -80,48 +70,81 @@ func (c *sendCmd) AfterApply(k *kong.Context) error {
 	return nil
 }
 
-// answer is what came back for one webhook.
-type answer struct {
-	URL       string  `json:"url"`
-	Status    int     `json:"status"`
-	EventID   string  `json:"event_id,omitempty"`
-	Duplicate bool    `json:"duplicate"`
-	Body      string  `json:"body,omitempty"`
-	Millis    float64 `json:"milliseconds"`
+// Run sends, or lists what there is to send.
+func (c *sendCmd) Run(ctx context.Context, s streams) error {
+	if c.List {
+		return c.list(s.out)
+	}
+	send, err := c.prepare()
+	if err != nil {
+		return &exitError{err, exitUsage}
+	}
+	refused, err := c.send(ctx, s.out, send)
+	if err == nil && refused > 0 {
+		err = fmt.Errorf("%d of %d webhooks were not accepted; the log of the ingress says why", refused, c.Count)
+	}
+	return err
 }
 
-func (a *answer) ok() bool { return a.Status >= 200 && a.Status < 300 }
-
-// Run sends.
-func (c *sendCmd) Run(ctx context.Context, s streams) error {
-	if c.Count < 1 {
-		return &exitError{fmt.Errorf("--count is %d, want 1 or more", c.Count), exitUsage}
+// prepare checks the flags and finds what to send: each call makes a new request.
+func (c *sendCmd) prepare() (newRequest, error) {
+	switch {
+	case c.Receiver == "":
+		return nil, fmt.Errorf("as which provider? belay send github, or one of belay send --list")
+	case c.Count < 1:
+		return nil, fmt.Errorf("--count is %d, want 1 or more", c.Count)
+	case c.Rate < 0:
+		return nil, fmt.Errorf("--rate is %g, want more than 0", c.Rate)
+	}
+	var err error
+	if c.client, err = newClient(c.CA); err != nil {
+		return nil, err
 	}
 	source, err := c.source()
 	if err != nil {
-		return &exitError{err, exitUsage}
+		return nil, err
 	}
-	body, name, err := c.payload(source)
-	if err != nil {
-		return &exitError{err, exitUsage}
-	}
-	refused := 0
-	for range c.Count {
-		a, err := c.post(ctx, source, name, body)
-		if err != nil {
-			return err
+	return c.payload(source)
+}
+
+// send sends them all, and counts those that were not accepted.
+func (c *sendCmd) send(ctx context.Context, out io.Writer, next newRequest) (refused int, err error) {
+	var printing sync.Mutex
+	group, ctx := errgroup.WithContext(ctx)
+	wait := func() {}
+	group.SetLimit(1)
+	if c.Rate > 0 {
+		group.SetLimit(maxInFlight)
+		tick := time.NewTicker(time.Duration(float64(time.Second) / c.Rate))
+		defer tick.Stop()
+		wait = func() {
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+			}
 		}
-		if err := c.print(s.out, a, len(body)); err != nil {
-			return err
-		}
-		if !a.ok() {
-			refused++
-		}
 	}
-	if refused > 0 {
-		return fmt.Errorf("%d of %d webhooks were not accepted; the log of the ingress says why", refused, c.Count)
+	for i := range c.Count {
+		if i > 0 {
+			wait()
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		group.Go(func() error {
+			a, size, err := c.post(ctx, next)
+			if err != nil {
+				return err
+			}
+			printing.Lock()
+			defer printing.Unlock()
+			if !a.ok() {
+				refused++
+			}
+			return c.print(out, a, size)
+		})
 	}
-	return nil
+	return refused, group.Wait()
 }
 
 // source is what signs: a source of the configuration file, or of the demo's,
@@ -142,121 +165,27 @@ func (c *sendCmd) source() (*receiver.Source, error) {
 	return source, err
 }
 
-// payload is the body to send, and the name of its event.
-func (c *sendCmd) payload(s *receiver.Source) (body []byte, name string, err error) {
-	switch c.File {
-	case "":
-		return sample(s.Receiver().Slug, c.Event)
-	case "-":
-		body, err = readPayload(os.Stdin)
-	default:
-		var f *os.File
-		if f, err = os.Open(c.File); err != nil {
-			return nil, "", err
+// list prints the samples, a line each.
+func (c *sendCmd) list(out io.Writer) error {
+	slugs := samples.Receivers()
+	if c.Receiver != "" {
+		r, ok := receiver.Lookup(c.Receiver)
+		if !ok {
+			return &exitError{fmt.Errorf("no receiver is called %q: belay receivers lists them", c.Receiver), exitUsage}
 		}
-		defer f.Close()
-		body, err = readPayload(f)
+		slugs = []string{r.Slug}
 	}
-	if err == nil && c.Event == "" && s.EventHeader() != "" {
-		err = fmt.Errorf("which event is it? %s names it in a header: belay send %s <event> -f %s", s.Receiver().Name, c.Receiver, c.File)
-	}
-	return body, c.Event, err
-}
-
-func readPayload(r io.Reader) ([]byte, error) {
-	body, err := io.ReadAll(io.LimitReader(r, maxPayload+1))
-	if err == nil && len(body) > maxPayload {
-		err = fmt.Errorf("the payload is over %d bytes", maxPayload)
-	}
-	return body, err
-}
-
-// sample finds a built-in payload: pull_request is pull_request.opened.json.
-func sample(slug, name string) (body []byte, found string, err error) {
-	for _, s := range sampleNames() {
-		r, event, _ := strings.Cut(s, " ")
-		if r == slug && name != "" && (event == name || strings.HasPrefix(event, name+".")) {
-			body, err := samples.ReadFile(path.Join("samples", slug, event+".json"))
-			return body, event, err
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	for _, slug := range slugs {
+		for _, s := range samples.Of(slug) {
+			about := s.Type
+			if s.Unstored {
+				about = "answered, not stored"
+			}
+			fmt.Fprintf(w, "%s\t%s\t%s\n", slug, s.Event, about)
 		}
 	}
-	return nil, "", fmt.Errorf("no sample of %s is called %q; give a payload with -f, or send one of: %s",
-		slug, name, strings.Join(sampleNames(), ", "))
-}
-
-// sampleNames lists the samples: "github pull_request.opened".
-func sampleNames() []string {
-	found, err := fs.Glob(samples, "samples/*/*.json")
-	if err != nil {
-		panic(err) // the pattern is wrong, and tests would know
-	}
-	for i, p := range found {
-		found[i] = path.Base(path.Dir(p)) + " " + strings.TrimSuffix(path.Base(p), ".json")
-	}
-	return found
-}
-
-// post sends one webhook.
-func (c *sendCmd) post(ctx context.Context, s *receiver.Source, name string, body []byte) (*answer, error) {
-	to := c.URL
-	if to == "" {
-		to = sources.URL(c.Ingress, s)
-	}
-	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
-	defer cancel()
-	if c.File == "" {
-		body = withNewID(body, c.ID)
-	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, to, bytes.NewReader(body))
-	if err != nil {
-		return nil, &exitError{err, exitUsage}
-	}
-	r.Header.Set("Content-Type", "application/json")
-	r.Header.Set("User-Agent", "belay-send")
-	if h := s.EventHeader(); h != "" {
-		// What follows the first dot is in the body: pull_request.opened.
-		r.Header.Set(h, strings.SplitN(name, ".", 2)[0])
-	}
-	for name, value := range c.Header {
-		r.Header.Set(name, value)
-	}
-	if h := idHeader(s); h != "" && c.ID != "" {
-		r.Header.Set(h, c.ID)
-	}
-	if err := s.Sign(r, body, time.Now()); err != nil {
-		return nil, err
-	}
-	return do(r)
-}
-
-// do sends the request and reads the answer.
-func do(r *http.Request) (*answer, error) {
-	client := &http.Client{
-		Transport:     &http.Transport{DisableKeepAlives: true, Proxy: http.ProxyFromEnvironment},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-	began := time.Now()
-	resp, err := client.Do(r)
-	if err != nil {
-		var at *url.Error
-		if errors.As(err, &at) {
-			err = at.Err
-		}
-		return nil, fmt.Errorf("no answer from %s: %w; is belay serve --dev running, or is it another --url?", r.URL.Redacted(), err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-	if err != nil {
-		return nil, fmt.Errorf("the answer of %s broke off: %w", r.URL.Redacted(), err)
-	}
-	return &answer{
-		URL:       r.URL.Redacted(),
-		Status:    resp.StatusCode,
-		EventID:   resp.Header.Get("Belay-Event-Id"),
-		Duplicate: resp.Header.Get("Belay-Duplicate") == "true",
-		Body:      strings.TrimSpace(string(body)),
-		Millis:    float64(time.Since(began).Microseconds()) / 1000,
-	}, nil
+	return w.Flush()
 }
 
 func (c *sendCmd) print(w io.Writer, a *answer, size int) error {
@@ -276,34 +205,4 @@ func (c *sendCmd) print(w io.Writer, a *answer, size int) error {
 	}
 	_, err := fmt.Fprintln(w, line)
 	return err
-}
-
-// idHeader is the header that the provider puts the delivery id into; empty if
-// the id stands in the body.
-func idHeader(s *receiver.Source) string {
-	for _, template := range s.Receiver().ID {
-		if name, ok := strings.CutPrefix(template, "{header:"); ok {
-			return strings.TrimSuffix(name, "}")
-		}
-	}
-	return ""
-}
-
-// withNewID gives a sample that carries its delivery id in the body (Stripe:
-// evt_…) the wanted or a new one, so that the second of two is no duplicate.
-func withNewID(body []byte, id string) []byte {
-	var top struct {
-		ID string `json:"id"`
-	}
-	if json.Unmarshal(body, &top) != nil || !strings.HasPrefix(top.ID, "evt_") {
-		return body
-	}
-	if id == "" {
-		id = "evt_" + strings.ReplaceAll(event.NewID(), "-", "")
-	}
-	quoted, err := json.Marshal(id)
-	if err != nil {
-		return body
-	}
-	return bytes.Replace(body, []byte(`"`+top.ID+`"`), quoted, 1)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"encoding/pem"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -19,7 +20,7 @@ import (
 // genuine is a server that takes what the sources of the demo configuration take.
 func genuine(t *testing.T, got func(*receiver.Received)) *httptest.Server {
 	t.Helper()
-	f, err := config.Parse("demo.yaml", demoYAML, config.Options{Dev: true})
+	f, err := demoFile(demoYAML, config.Options{Dev: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,6 +64,11 @@ func TestSendIsGenuine(t *testing.T) {
 		{"sample", []string{"github", "pull_request"}, "github.pull_request.opened", "", false},
 		{"sample with its action", []string{"github", "issues.opened"}, "github.issues.opened", "", false},
 		{"sample without an action", []string{"github", "push"}, "github.push", "", false},
+		{"the first sample", []string{"github"}, "github.push", "", false},
+		{"at a rate", []string{"github", "--rate", "1000"}, "github.push", "", false},
+		{"an alias", []string{"vsts"}, "azure-devops.git.push", "", false},
+		{"a form", []string{"slack-interactive", "command"}, "slack-interactive.command./weather", "", false},
+		{"a key pair", []string{"discord-interactions", "--id", "42"}, "discord-interactions.2", "42", true},
 		{"ping", []string{"github", "ping"}, "", "", false},
 		{"payload of one's own", []string{"github", "issues", "-f", file}, "github.issues.closed", "", false},
 		{"id in a header", []string{"github", "push", "--id", "abc"}, "github.push", "abc", true},
@@ -77,7 +83,7 @@ func TestSendIsGenuine(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%v %s", err, stdout)
 			}
-			if len(got) != 2 || strings.Count(stdout, "202 Accepted") != 2 {
+			if len(got) != 2 || strings.Count(stdout, " bytes to http://") != 2 {
 				t.Fatalf("%d came: %s", len(got), stdout)
 			}
 			if test.want == "" {
@@ -122,5 +128,67 @@ func TestSendWithTheConfiguration(t *testing.T) {
 	}
 	if path != "/in/stripe/eu" || !strings.HasPrefix(signature, "t=") {
 		t.Errorf("posted to %s with %q", path, signature)
+	}
+}
+
+func TestSendList(t *testing.T) {
+	all, _, err := belay(t, "send", "--list")
+	if err != nil || !strings.Contains(all, "shopify") || !strings.Contains(all, "stripe.charge.succeeded") {
+		t.Errorf("%v %s", err, all)
+	}
+	one, _, err := belay(t, "send", "quickbooks", "--list")
+	if err != nil || !strings.HasPrefix(one, "intuit ") || strings.Count(one, "\n") != 1 {
+		t.Errorf("%v %s", err, one)
+	}
+}
+
+func TestSendOverTLS(t *testing.T) {
+	server := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	defer server.Close()
+	dir := t.TempDir()
+	ca, empty := filepath.Join(dir, "ca.pem"), filepath.Join(dir, "empty.pem")
+	certificate := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	for path, content := range map[string][]byte{ca: certificate, empty: nil} {
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, test := range []struct{ name, ca, want string }{
+		{"its own authority", ca, ""},
+		{"the system's", "", "certificate"},
+		{"no certificate", empty, "holds no certificate"},
+		{"no file", filepath.Join(dir, "none.pem"), "--ca: open"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			args := []string{"send", "github", "push", "--ingress", server.URL}
+			if test.ca != "" {
+				args = append(args, "--ca", test.ca)
+			}
+			_, _, err := belay(t, args...)
+			if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
+				t.Errorf("it ended with %v, want %q", err, test.want)
+			}
+		})
+	}
+}
+
+func TestSendMisused(t *testing.T) {
+	for name, test := range map[string]struct {
+		args []string
+		want string
+	}{
+		"nobody":        {nil, "as which provider"},
+		"a stranger":    {[]string{"nobody"}, `no receiver is called "nobody"`},
+		"no such event": {[]string{"github", "pull"}, "send one of: push, pull_request.opened"},
+		"no times":      {[]string{"github", "--count", "0"}, "--count is 0"},
+		"backwards":     {[]string{"github", "--rate=-1"}, "--rate is -1"},
+		"no such file":  {[]string{"github", "push", "-f", "/nowhere/x.json"}, "no such file"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, _, err := belay(t, append([]string{"send"}, test.args...)...)
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("it ended with %v, want %q", err, test.want)
+			}
+		})
 	}
 }

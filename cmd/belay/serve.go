@@ -125,7 +125,7 @@ func (n *node) configure() error {
 		n.Add("demo", n.demo)
 	}
 	if n.cmd.Dev && !n.cmd.configGiven {
-		n.file, err = config.Parse("demo.yaml", n.demo.configuration(), n.options)
+		n.file, err = demoFile(n.demo.configuration(), n.options)
 	} else {
 		n.file, err = config.Load(n.cmd.Config, n.options)
 	}

@@ -61,7 +61,7 @@ func (c sourceChoice) source() (one *receiver.Source, others []*receiver.Source,
 func (c sourceChoice) file() (f *config.File, where string, err error) {
 	opt := config.Options{Dev: true, LookupEnv: os.LookupEnv}
 	if c.config == "" {
-		f, err = config.Parse("demo.yaml", demoYAML, opt)
+		f, err = demoFile(demoYAML, opt)
 		return f, "the demo configuration of serve --dev", err
 	}
 	f, err = config.Load(c.config, opt)

@@ -64,13 +64,20 @@ func (n *node) addresses() []any {
 	return args
 }
 
+// maxIntroduced is how many sources an introduction names.
+const maxIntroduced = 2
+
 // introduction is what a newcomer reads first.
 func (n *node) introduction() string {
 	var b strings.Builder
 	say := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	say("\nBelay runs, to be tried out: it keeps nothing unless told where, and its demo secrets are public.\n")
 	if n.ingress != nil {
-		for _, s := range n.sources {
+		for i, s := range n.sources {
+			if i == maxIntroduced {
+				say("               … and %d more: belay receivers", len(n.sources)-i)
+				break
+			}
 			say("  webhooks     %s", sources.URL(n.ingressURL(), s))
 		}
 	}
@@ -82,6 +89,7 @@ func (n *node) introduction() string {
 	if n.ingress != nil && !n.cmd.configGiven {
 		say("\nIn another terminal, send a genuine GitHub webhook, signed as GitHub signs, and watch this one:\n")
 		say("  %s send github pull_request%s", programName(), n.ingressFlag())
+		say("\nThere are samples of every receiver: %s send --list", programName())
 	}
 	if n.outbox != nil {
 		say("\nThe subscriber in this process gets all notifications. To subscribe one of yours:\n")
