@@ -83,7 +83,7 @@ func TestUsage(t *testing.T) {
 	}{
 		{"unknown verb", []string{"sevre"}, exitUsage, `unexpected argument sevre, did you mean "serve"? (see belay --help)`},
 		{"unknown flag", []string{"check", "--jsno"}, exitUsage, `unknown flag --jsno, did you mean "--json"? (see belay check --help)`},
-		{"missing argument", []string{"send"}, exitUsage, `expected "<receiver>" (see belay send --help)`},
+		{"missing argument", []string{"send"}, exitUsage, "as which provider? belay send github, or one of belay send --list"},
 		{"unknown receiver", []string{"send", "gitbub", "push"}, exitUsage, ""},
 		{"unknown sample", []string{"send", "github", "pushed"}, exitUsage, ""},
 	} {
