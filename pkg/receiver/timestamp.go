@@ -74,8 +74,8 @@ func (c *clock) check(t, now time.Time) error {
 	case c.tolerance == 0:
 	case age > c.tolerance:
 		return refuse(TimestampStale, "the timestamp is %s old; the tolerance is %s", age.Round(time.Second), c.tolerance)
-	case -age > c.tolerance:
-		return refuse(TimestampFuture, "the timestamp is %s ahead; the tolerance is %s", (-age).Round(time.Second), c.tolerance)
+	case age < -c.tolerance: // and not -age: a time beyond all durations has no opposite
+		return refuse(TimestampFuture, "the timestamp is %s ahead; the tolerance is %s", t.Sub(now).Round(time.Second), c.tolerance)
 	}
 	return nil
 }

@@ -73,6 +73,7 @@ func TestTolerance(t *testing.T) {
 		"stale":                  {all["stripe"], 5*time.Minute + time.Second, TimestampStale},
 		"at the beginning":       {all["stripe"], -5 * time.Minute, ""},
 		"future":                 {all["stripe"], -5*time.Minute - time.Second, TimestampFuture},
+		"beyond all durations":   {all["stripe"], -1 << 63, TimestampFuture},
 		"own tolerance":          {minute, time.Minute + time.Second, TimestampStale},
 		"standard stale":         {all["standard-webhooks"], time.Hour, TimestampStale},
 		"standard future":        {all["standard-webhooks"], -time.Hour, TimestampFuture},
