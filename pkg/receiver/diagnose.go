@@ -141,7 +141,7 @@ func (i *inquest) missing() Diagnosis {
 // wrong looks for what would make the signature right. What costs least, and
 // goes wrong most, comes first.
 func (i *inquest) wrong() Diagnosis {
-	if d, ok := i.first(i.written, i.secretText, i.otherSource, i.bodyHashed, i.otherBody, i.otherURL, i.elsewhere, i.otherReceiver); ok {
+	if d, ok := i.first(i.otherKeyName, i.written, i.secretText, i.otherSource, i.bodyHashed, i.otherBody, i.otherURL, i.elsewhere, i.otherReceiver); ok {
 		return d
 	}
 	if i.Refusal.Reason == SignedMissing {

@@ -65,8 +65,11 @@ func tellsNothing(tb testing.TB, s *Source, r *http.Request, d Diagnosis) {
 // Every receiver that can sign is spoilt in every known way.
 func TestDiagnoseEachReceiver(t *testing.T) {
 	for _, name := range Names() {
+		r, _ := Lookup(name)
+		if a, known := algorithms[r.expand(r.Signatures[0].Algorithm)]; !known || !fetchesNothing(a) {
+			continue
+		}
 		t.Run(name, func(t *testing.T) {
-			r, _ := Lookup(name)
 			secret := secretFor(t, r)
 			s := newSource(t, SourceConfig{Receiver: name, Secrets: []Secret{secret}})
 			sig := s.signatures[0]

@@ -40,6 +40,15 @@ func (i *inquest) with(body []byte) *request {
 			q.timestamp = text
 		}
 	}
+	if i.items == nil {
+		return q
+	}
+	for _, item := range q.document.items(*i.items) {
+		one := &request{Request: q.Request, body: q.body, documents: i.document, source: i.Source, document: item}
+		if i.verifySignatures(one) != nil {
+			return one
+		}
+	}
 	return q
 }
 
@@ -59,13 +68,17 @@ func (i *inquest) holds(sig *signature, key []byte, candidates [][]byte, q *requ
 	if len(candidates) == 0 || len(key) == 0 || !i.spend(len(q.body)) {
 		return false
 	}
-	switch sig.algorithm.(type) {
-	case hmacOf, token, edwards, ecdsaP256, rsaPKCS1: // they need nothing but the request
-	default:
-		return false
-	}
 	_, missing := sig.content.missing(q)
-	return !missing && sig.algorithm.match(key, candidates, sig.content, q)
+	return !missing && fetchesNothing(sig.algorithm) && sig.algorithm.match(key, candidates, sig.content, q)
+}
+
+// fetchesNothing reports whether an algorithm needs nothing but the request.
+func fetchesNothing(a algorithm) bool {
+	switch a.(type) {
+	case hmacOf, token, edwards, ecdsaP256, rsaPKCS1:
+		return true
+	}
+	return false
 }
 
 // keys are the keys of the source for a signature.
@@ -212,6 +225,30 @@ func (i *inquest) malformed() (Diagnosis, bool) {
 
 func hashOf(size int) string {
 	return map[int]string{16: "MD5", 20: "SHA-1", 32: "SHA-256", 48: "SHA-384", 64: "SHA-512"}[size]
+}
+
+// otherKeyName tells that the request names a key that the source does not have.
+func (i *inquest) otherKeyName() (Diagnosis, bool) {
+	for _, sig := range i.signatures {
+		named := sig.keyID.text(i.q)
+		if named == "" || i.hasKey(sig, named) {
+			continue
+		}
+		return Diagnosis{
+			CauseOtherSecret, "the request names a key, and no secret of the source has that name",
+			"Add the key that the provider signs with now to the secrets of the source, as name:secret.",
+		}, true
+	}
+	return Diagnosis{}, false
+}
+
+// hasKey reports whether a secret has the name, or no name and so any.
+func (i *inquest) hasKey(sig *signature, name string) bool {
+	return slices.ContainsFunc(i.secrets, func(s Secret) bool {
+		text, err := s.Value()
+		own := sig.keyName(text)
+		return err == nil && (own == "" || own == name)
+	})
 }
 
 // otherSource looks for a source whose secret it is.
