@@ -53,6 +53,9 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if received.Event == nil {
+		if received.Tell != "" {
+			s.log.WarnContext(r.Context(), "a handshake for the operator: "+received.Tell, "source", x.source.Name())
+		}
 		x.answer(received.Answer)
 		s.accepted(x, answered)
 		return

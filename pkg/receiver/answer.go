@@ -33,14 +33,6 @@ type Answer struct {
 	Body []byte
 }
 
-// orNone is the answer, or an empty one.
-func (a *Answer) orNone() Answer {
-	if a == nil {
-		return Answer{}
-	}
-	return *a
-}
-
 func (a *Answer) write(w http.ResponseWriter) {
 	maps.Copy(w.Header(), a.Header)
 	if a.ContentType != "" {

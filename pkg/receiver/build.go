@@ -133,7 +133,9 @@ func (s *Source) compile(c SourceConfig) error {
 	s.signsJSON = s.clock != nil && s.clock.at.kind == jsonValue || slices.ContainsFunc(s.signatures, func(sig *signature) bool {
 		return sig.at.kind == jsonValue || s.items != nil || choice{sig.content}.uses(jsonValue)
 	})
-	s.needsURL = s.anyTemplate(func(t choice) bool { return t.uses(address) || t.uses(requestPath) || t.uses(plivoURL) })
+	s.needsURL = s.anyTemplate(func(t choice) bool {
+		return t.uses(address) || t.uses(otherPort) || t.uses(requestPath) || t.uses(plivoURL)
+	})
 	s.readsJSON = s.anyTemplate(func(t choice) bool { return t.uses(jsonValue) })
 	// Were one of these headers there twice, the sender and we might look at
 	// different ones.
@@ -233,7 +235,7 @@ func (s *Source) anyTemplate(is func(choice) bool) bool {
 		all = append(all, u.templates()...)
 	}
 	for _, h := range s.handshakes {
-		all = append(all, h.templates()...)
+		all = append(append(all, h.templates()...), choice{h.tell})
 	}
 	return slices.ContainsFunc(all, is)
 }

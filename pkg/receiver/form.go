@@ -13,6 +13,7 @@ import (
 //	{timestamp}    the text of the timestamp, as it was sent
 //	{method}       the request's method
 //	{url}          the URL that the sender called
+//	{url_port}     that URL without its port; if it has none, with that of its scheme
 //	{header:Name}  a header; one that a template names may stand in a request once at most
 //	{json:a.b.0}   a value of the JSON document: keys and array indices between dots
 //	{form:name}    a field of a form, which the body is
@@ -134,7 +135,8 @@ type Place struct {
 	JSON string `yaml:"json"`
 	// XML is an element of the XML document: local names between dots.
 	XML string `yaml:"xml"`
-	// Separator stands between the items of a list. Empty: there is one item.
+	// Separator stands between the items of a list: one character, or any of several.
+	// Empty: there is one item.
 	Separator string `yaml:"separator"`
 	// Prefix begins the item and is not part of the value: sha256= or v1=.
 	Prefix string `yaml:"prefix"`
@@ -201,12 +203,19 @@ type Timestamp struct {
 // Handshake is a kind of request that proves nothing, and is answered all the
 // same: the provider tries the URL out. One whose answer cannot be filled is
 // none. A request that carries a signature is none either, where events come by
-// the same method.
+// the same method and the handshake does not say Signed.
 type Handshake struct {
 	// Method is the HTTP method. Default: POST.
 	Method string `yaml:"method"`
 	// When maps templates to the value that each must have, as in [Unstored].
 	When map[string]string `yaml:"when"`
+	// Signed says that the request may carry a signature, which is not looked at:
+	// where the secret itself comes with the handshake.
+	Signed bool `yaml:"signed"`
+	// Tell is a template of what the operator must learn of the request, and can
+	// learn in no other way: a secret, too. It is logged, so that such a handshake
+	// should need a parameter that is set only meanwhile.
+	Tell string `yaml:"tell"`
 	// Answer is what the provider wants to hear.
 	Answer AnswerForm `yaml:"answer"`
 }

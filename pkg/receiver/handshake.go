@@ -4,11 +4,14 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 )
 
 // A handshake is a compiled [Handshake].
 type handshake struct {
 	method string
+	signed bool
+	tell   template
 	unstored
 }
 
@@ -19,7 +22,7 @@ func (s *Source) request(r *http.Request, body []byte) *request {
 
 // shake answers a handshake; nil where the request is none. What cannot be an
 // event either is refused.
-func (s *Source) shake(q *request) (*Answer, error) {
+func (s *Source) shake(q *request) (*Received, error) {
 	if len(s.handshakes) == 0 {
 		return nil, nil
 	}
@@ -29,7 +32,7 @@ func (s *Source) shake(q *request) (*Answer, error) {
 		s.findDocument(q)
 	}
 	for _, h := range s.handshakes {
-		if h.method != q.Method || events && s.signed(q) {
+		if h.method != q.Method || events && !h.signed && s.signed(q) {
 			continue
 		}
 		known = true
@@ -37,7 +40,7 @@ func (s *Source) shake(q *request) (*Answer, error) {
 			continue
 		}
 		if a, ok, err := s.fill(h.answer, q); err != nil || ok {
-			return &a, err
+			return &Received{Answer: a, Tell: h.told(q)}, err
 		}
 	}
 	if known && !events {
@@ -46,11 +49,21 @@ func (s *Source) shake(q *request) (*Answer, error) {
 	return nil, nil
 }
 
+// told is what the operator must learn. It is from a stranger, and goes into a log.
+func (h handshake) told(q *request) string {
+	const enough = 256
+	told := h.tell.text(q)
+	if len(told) > enough || strings.ContainsFunc(told, func(c rune) bool { return c < ' ' || c > '~' }) {
+		return ""
+	}
+	return told
+}
+
 func (c *compiler) handshakes(forms []Handshake) ([]handshake, error) {
 	var all []handshake
 	for i, f := range forms {
 		field := fmt.Sprintf("handshakes[%d].", i)
-		h := handshake{method: f.Method}
+		h := handshake{method: f.Method, signed: f.Signed}
 		switch h.method {
 		case "":
 			h.method = http.MethodPost
@@ -63,6 +76,9 @@ func (c *compiler) handshakes(forms []Handshake) ([]handshake, error) {
 		}
 		var err error
 		if h.unstored, err = c.kind(field, f.When, f.Answer); err != nil {
+			return nil, err
+		}
+		if h.tell, err = c.template(field+"tell", f.Tell); err != nil {
 			return nil, err
 		}
 		all = append(all, h)

@@ -26,8 +26,8 @@ func Middleware(s *Source, next http.Handler) http.Handler {
 			return
 		}
 		q := s.request(r, body)
-		answer, err := s.shake(q)
-		if err == nil && answer == nil {
+		shaken, err := s.shake(q)
+		if err == nil && shaken == nil {
 			err = s.verify(q, time.Now())
 		}
 		if err != nil {
@@ -43,8 +43,8 @@ func Middleware(s *Source, next http.Handler) http.Handler {
 			http.Error(w, http.StatusText(status), status)
 			return
 		}
-		if answer != nil {
-			answer.write(w)
+		if shaken != nil {
+			shaken.Answer.write(w)
 			return
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))

@@ -37,7 +37,8 @@ func (p place) items(q *request) iter.Seq[string] {
 			}
 			return
 		}
-		for item := range strings.SplitSeq(value, p.separator) {
+		between := func(r rune) bool { return strings.ContainsRune(p.separator, r) }
+		for item := range strings.FieldsFuncSeq(value, between) {
 			// Some senders join a list with both a comma and a blank.
 			item, ok := cutPrefix(strings.Trim(item, " \t,"), p.prefix)
 			if ok && !yield(item) {

@@ -22,6 +22,9 @@ type Received struct {
 	Event *event.Event
 	// Answer is what the provider wants to hear (for an event: once it is stored).
 	Answer Answer
+	// Tell is what the operator must learn of a handshake ([Handshake].Tell); empty
+	// for nearly all.
+	Tell string
 }
 
 // Receive is the one door in: it verifies the request, whose body was read
@@ -38,8 +41,12 @@ func (s *Source) Receive(r *http.Request, body []byte, now time.Time) (Received,
 }
 
 func (s *Source) receive(q *request, now time.Time) (Received, error) {
-	if answered, err := s.shake(q); err != nil || answered != nil {
-		return Received{Answer: answered.orNone()}, err
+	shaken, err := s.shake(q)
+	if err != nil {
+		return Received{}, err
+	}
+	if shaken != nil {
+		return *shaken, nil
 	}
 	if err := s.verify(q, now); err != nil {
 		return Received{}, err

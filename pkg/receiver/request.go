@@ -2,6 +2,7 @@ package receiver
 
 import (
 	"maps"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -40,7 +41,9 @@ func (q *request) value(p part) string {
 	case method:
 		return q.Method
 	case address:
-		return q.address()
+		return q.address(q.Host)
+	case otherPort:
+		return q.otherPort()
 	case header:
 		if values := q.Header[p.arg]; len(values) > 0 {
 			return values[0]
@@ -109,15 +112,27 @@ func scalar(v gjson.Result) string {
 
 // address is the URL that the client asks for. In a server its scheme is not in
 // the request, unless who passed it on knew better; see [Source.NeedsURL].
-func (q *request) address() string {
-	scheme := q.URL.Scheme
-	if scheme == "" {
-		scheme = "http"
-		if q.TLS != nil {
-			scheme = "https"
-		}
+func (q *request) address(host string) string {
+	return q.scheme() + "://" + host + q.URL.RequestURI()
+}
+
+func (q *request) scheme() string {
+	switch {
+	case q.URL.Scheme != "":
+		return q.URL.Scheme
+	case q.TLS != nil:
+		return "https"
 	}
-	return scheme + "://" + q.Host + q.URL.RequestURI()
+	return "http"
+}
+
+// otherPort is the address without its port, or with that of its scheme: some
+// senders write it where the URL has none, or leave it out where it has one.
+func (q *request) otherPort() string {
+	if _, port, err := net.SplitHostPort(q.Host); err == nil {
+		return q.address(strings.TrimSuffix(q.Host, ":"+port))
+	}
+	return q.address(q.Host + ":" + map[string]string{"http": "80", "https": "443"}[q.scheme()])
 }
 
 // mediaType is a content type in lower case and without its parameters.

@@ -70,11 +70,12 @@ func secretFor(tb testing.TB, r *Receiver) text {
 
 // bodies are those of receivers whose signature or time stands in the body.
 var bodies = map[string]string{
-	"linear":       `{"type":"Issue","webhookTimestamp":%d}`,
-	"pusher":       `{"time_ms":%d,"events":[]}`,
-	"mailgun":      `{"signature":{"timestamp":"1795341600","token":"50 letters","signature":"%s"}}`,
-	"dropbox-sign": `{"event":{"event_time":"1795341600","event_type":"a","event_hash":"%s"}}`,
-	"travis-ci":    `payload=%7B%22type%22%3A%22push%22%7D`,
+	"linear":         `{"type":"Issue","webhookTimestamp":%d}`,
+	"pusher":         `{"time_ms":%d,"events":[]}`,
+	"mailgun-routes": "timestamp=1795341600&token=letters&signature=%s",
+	"mailgun":        `{"signature":{"timestamp":"1795341600","token":"50 letters","signature":"%s"}}`,
+	"dropbox-sign":   `{"event":{"event_time":"1795341600","event_type":"a","event_hash":"%s"}}`,
+	"travis-ci":      `payload=%7B%22type%22%3A%22push%22%7D`,
 }
 
 // sent is a genuine request of a receiver, signed by itself.

@@ -155,7 +155,7 @@ func (c *compiler) signature(i int, f Signature) (*signature, error) {
 		return nil, c.blame(field+"content", f.Content, "a template of what is signed, such as {body}")
 	case choice{s.content}.uses(proofText):
 		return nil, c.blame(field+"content", f.Content, "a template without {signature}, which is for answers")
-	case f.BodyHash != "" && !(choice{s.content}).uses(address):
+	case f.BodyHash != "" && !(choice{s.content}).uses(address) && !(choice{s.content}).uses(otherPort):
 		return nil, c.blame(field+"content", f.Content, "a template with {url}, which the hash of the body stands in")
 	}
 	return s, nil

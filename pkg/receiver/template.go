@@ -45,6 +45,7 @@ const (
 	timestamp
 	method
 	address
+	otherPort
 	header
 	jsonValue
 	formField
@@ -67,6 +68,7 @@ var placeholders = map[string]struct {
 	"timestamp": {timestamp, false},
 	"method":    {method, false},
 	"url":       {address, false},
+	"url_port":  {otherPort, false},
 	"header":    {header, true},
 	"json":      {jsonValue, true},
 	"form":      {formField, true},
@@ -120,7 +122,7 @@ func parsePlaceholder(inner string) (part, error) {
 	known, ok := placeholders[word]
 	switch {
 	case !ok:
-		return part{}, fmt.Errorf("one of {body} {timestamp} {method} {url} {header:Name} {json:a.b} {form:name} {query:name} {param:name} {xml:a.b} {headers:Name} {path} {form_sorted} {document} {plivo_url} {signature}, not {%s}", inner)
+		return part{}, fmt.Errorf("one of {body} {timestamp} {method} {url} {url_port} {header:Name} {json:a.b} {form:name} {query:name} {param:name} {xml:a.b} {headers:Name} {path} {form_sorted} {document} {plivo_url} {signature}, not {%s}", inner)
 	case known.named != named || named && name == "":
 		return part{}, fmt.Errorf("a name after a colon where, and only where, one is needed; {%s} is wrong", inner)
 	}
