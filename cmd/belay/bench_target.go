@@ -22,14 +22,17 @@ import (
 	"github.com/belay-hooks/belay/pkg/stream"
 )
 
-// benchTargetCmd is a process that is measured: Belay's ingress, a bare program,
-// or a broker. It says where it is on standard output, and answers each line of
+// benchTargetCmd is a process that is measured: Belay's ingress or worker, a bare
+// program, or a broker. It says where it is on standard output, and answers each line of
 // standard input with what it has used up. When that ends, it ends.
 type benchTargetCmd struct {
 	Program    string `arg:""`
 	Durability string `env:"-"`
 	Dir        string `env:"-"`
 	Broker     string `env:"-" help:"The URL of a broker of another process."`
+
+	Concurrency int           `env:"-" help:"How many events are handled at once."`
+	Takes       time.Duration `env:"-" help:"How long it takes to handle one."`
 }
 
 // place is where a target is.
@@ -44,6 +47,7 @@ type usage struct {
 	CPU     time.Duration `json:"cpu"`
 	RSS     int64         `json:"rss"` // now, in bytes; 0 if it is not known
 	Flushes uint64        `json:"flushes"`
+	Work    *work         `json:"work,omitempty"` // of a program that handles events
 }
 
 // A target is what runs in the process.
@@ -52,6 +56,7 @@ type target struct {
 	cmd     *benchTargetCmd
 	place   place
 	flushes atomic.Uint64
+	tally   *tally            // nil where nothing is handled
 	server  *localnats.Server // nil without a broker of its own
 	closers []func()
 }
@@ -91,6 +96,9 @@ const loopback = "127.0.0.1:0"
 func (t *target) usage() usage {
 	u := processUsage()
 	u.Flushes = t.flushes.Load()
+	if t.tally != nil {
+		u.Work = t.tally.tell()
+	}
 	return u
 }
 
@@ -120,6 +128,10 @@ func (t *target) set(ctx context.Context) error {
 		return t.servePublish()
 	case programBelay:
 		return t.serveBelay(ctx)
+	case programConsume:
+		return t.consume()
+	case programWorker:
+		return t.work(ctx)
 	}
 	return fmt.Errorf("there is no program %q", t.cmd.Program)
 }

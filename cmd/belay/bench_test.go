@@ -83,3 +83,56 @@ func TestMedian(t *testing.T) {
 		}
 	}
 }
+
+func TestBenchWorker(t *testing.T) {
+	program, data := built(t), t.TempDir()
+	for _, test := range []struct {
+		name  string
+		args  []string
+		waits bool
+	}{
+		{"a backlog", []string{"--backlog", "20000", "--takes", "5ms"}, false},
+		{"a rate", []string{"--rate", "200"}, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			args := append([]string{
+				"bench", "worker", "--json", "--rounds", "1", "--warmup", "100ms", "--duration", "500ms", "--size", "100", "--data-dir", data,
+			}, test.args...)
+			var stderr strings.Builder
+			cmd := exec.CommandContext(t.Context(), program, args...)
+			cmd.Stderr = &stderr
+			out, err := cmd.Output()
+			if err != nil {
+				t.Fatalf("%v: %s", err, stderr.String())
+			}
+			var result struct {
+				Rounds   []workRound
+				Programs []workTotal
+			}
+			if err := json.Unmarshal(out, &result); err != nil {
+				t.Fatal(err)
+			}
+			if len(result.Rounds) != 2 || len(result.Programs) != 2 {
+				t.Fatalf("got %s", out)
+			}
+			for _, p := range result.Programs {
+				if p.Rate == 0 || p.CPU == 0 || p.BrokerCPU == 0 || p.RateRatio == 0 || (p.P99 > 0) != test.waits {
+					t.Errorf("got %+v", p)
+				}
+			}
+		})
+	}
+	if left, err := os.ReadDir(data); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+func TestBenchWorkerRefusesNonsense(t *testing.T) {
+	for _, args := range [][]string{
+		{"--backlog", "0"}, {"--rounds", "0"}, {"--duration", "1h"}, {"--rate", "-1"}, {"--size", "0"}, {"--takes", "1m"}, {"--concurrency", "0"},
+	} {
+		if _, _, err := belay(t, append([]string{"bench", "worker"}, args...)...); err == nil {
+			t.Errorf("%v is no error", args)
+		}
+	}
+}

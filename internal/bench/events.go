@@ -1,0 +1,101 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/belay-hooks/belay/pkg/event"
+	"github.com/belay-hooks/belay/pkg/stream"
+)
+
+// Events stores events as the ingress would. Their ids are their numbers, from 0.
+type Events struct {
+	broker *stream.Broker
+	body   []byte
+	number atomic.Int64
+}
+
+// NewEvents connects to the broker at the URL, to store events with bodies of so
+// many bytes.
+func NewEvents(ctx context.Context, url string, size int) (*Events, error) {
+	broker, err := stream.Connect(stream.Config{Name: "load", URL: url, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return nil, err
+	}
+	if err := broker.Open(ctx); err != nil {
+		broker.Close()
+		return nil, err
+	}
+	return &Events{broker: broker, body: bytes.Repeat([]byte("x"), size)}, nil
+}
+
+// Close ends the connection.
+func (e *Events) Close() { e.broker.Close() }
+
+// store stores the next event.
+func (e *Events) store(ctx context.Context) error {
+	n := strconv.FormatInt(e.number.Add(1)-1, 10)
+	_, err := e.broker.StoreEvent(ctx, &event.Event{
+		ID: n, Source: "/github/default", Type: "github.push", Time: time.Now(), ContentType: "application/json",
+		Receiver: "github", SourceID: "default", Key: "octo/" + n, Body: e.body,
+		Header: http.Header{"X-Github-Event": {"push"}, "X-Github-Delivery": {n}, "User-Agent": {"GitHub-Hookshot/044aadd"}},
+	})
+	return err
+}
+
+// atOnce is how many are stored at once.
+const atOnce = 128
+
+// Store stores so many.
+func (e *Events) Store(ctx context.Context, count int) error {
+	group, ctx := errgroup.WithContext(ctx)
+	var taken atomic.Int64
+	for range atOnce {
+		group.Go(func() error {
+			for taken.Add(1) <= int64(count) {
+				if err := e.store(ctx); err != nil {
+					return fmt.Errorf("store an event: %w", err)
+				}
+			}
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+// Offer stores so many a second until stop is called, whether the broker keeps up or
+// not: those that are due wait for no others.
+func (e *Events) Offer(ctx context.Context, rate float64) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	slots := make(chan struct{}, 16*atOnce)
+	running.Go(func() {
+		began := time.Now()
+		for n := 0; ; n++ {
+			due := began.Add(time.Duration(float64(n) / rate * float64(time.Second)))
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(time.Until(due)):
+			}
+			slots <- struct{}{}
+			running.Go(func() {
+				defer func() { <-slots }()
+				_ = e.store(ctx) // one that is not stored is not handled, and the count tells
+			})
+		}
+	})
+	return func() {
+		cancel()
+		running.Wait()
+	}
+}
