@@ -106,7 +106,7 @@ func (f *fanout) purge(ctx context.Context, h *stream.Held, written map[int]int)
 // each shard that wants some.
 func (f *fanout) write(ctx context.Context, h *stream.Held, e *event.Event) (map[int]int, error) {
 	byShard := make(map[int][]*Subscription)
-	for _, s := range f.cache.match(e.Tenant, e.Name()) {
+	for _, s := range f.wanting(e) {
 		shard := shardOf(s.ID, f.broker.Shards())
 		byShard[shard] = append(byShard[shard], s)
 	}
@@ -125,6 +125,14 @@ func (f *fanout) write(ctx context.Context, h *stream.Held, e *event.Event) (map
 		}
 	}
 	return written, nil
+}
+
+// wanting are the subscriptions that a notification is for.
+func (f *fanout) wanting(e *event.Event) []*Subscription {
+	if e.To != "" {
+		return []*Subscription{onlyFor(e)}
+	}
+	return f.cache.match(e.Tenant, e.Name())
 }
 
 // rest is what is left to be written of a shard's subscriptions. If somebody may

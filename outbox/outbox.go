@@ -234,7 +234,7 @@ func (s *Server) fanout() *fanout {
 func (s *Server) sender() *sender {
 	return &sender{
 		broker: s.broker, subscriptions: s.subscriptions, client: s.client,
-		policy: policy{schedule: s.config.Schedule}, metrics: s.metrics, log: s.log,
+		addresses: s.config.addressPolicy(), policy: policy{schedule: s.config.Schedule}, metrics: s.metrics, log: s.log,
 	}
 }
 

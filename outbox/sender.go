@@ -26,6 +26,7 @@ type sender struct {
 	broker        *stream.Broker
 	subscriptions *subscriptions
 	client        *client
+	addresses     addressPolicy
 	policy        policy
 	metrics       *metrics
 	log           *slog.Logger
@@ -77,7 +78,7 @@ type result struct {
 // error is trouble with the broker: nothing was attempted.
 func (s *sender) attempt(ctx context.Context, r *result) (answer, verdict, error) {
 	d := r.delivery
-	sub, err := s.subscriptions.get(ctx, d.event.Tenant, d.subscription)
+	sub, err := s.subscription(ctx, d)
 	switch {
 	case errors.Is(err, stream.ErrNotFound):
 		return answer{}, verdict{decision: dropped, reason: ReasonDeleted}, nil
@@ -94,11 +95,33 @@ func (s *sender) attempt(ctx context.Context, r *result) (answer, verdict, error
 	case sub.Disabled != nil:
 		return answer{}, verdict{decision: dead, reason: ReasonDisabled}, nil
 	}
+	if d.event.To != "" { // the URL of a subscription was judged when that was made
+		if detail := badURL(d.event.To, s.addresses); detail != "" {
+			return answer{detail: detail}, verdict{decision: dead, reason: ReasonAddress}, nil
+		}
+	}
 	got := s.client.post(ctx, d, sub, r.payload, time.Now())
 	if got.status == 0 && ctx.Err() != nil {
 		return s.interrupted(ctx, ctx.Err())
 	}
-	return got, s.policy.decide(got.outcome, d.attempt, time.Now(), rand.Float64()), nil
+	v := s.policy.decide(got.outcome, d.attempt, time.Now(), rand.Float64())
+	if d.event.To != "" && v.reason == ReasonRefused && d.attempt >= refusedToOne {
+		v = verdict{decision: dead, reason: v.reason}
+	}
+	return got, v, nil
+}
+
+// refusedToOne is how many refusals (4xx) end the delivery to the one URL of an
+// event: such URLs are good for minutes. The first can be early: Discord takes no
+// follow-up before it has the answer that ingress gave.
+const refusedToOne = 3
+
+// subscription is that of a delivery; [stream.ErrNotFound] if it is gone.
+func (s *sender) subscription(ctx context.Context, d *delivery) (*Subscription, error) {
+	if d.event.To != "" {
+		return onlyFor(d.event), nil
+	}
+	return s.subscriptions.get(ctx, d.event.Tenant, d.subscription)
 }
 
 // interrupted gives back what was cut short because the outbox stops. Other

@@ -49,6 +49,12 @@ func newSubscriptionID() (string, error) {
 	return "sub_" + strings.ReplaceAll(id.String(), "-", ""), nil
 }
 
+// onlyFor stands for the subscription that a notification does not have which is
+// for one URL. All of a host share its id, and so one place in the outbox.
+func onlyFor(e *event.Event) *Subscription {
+	return &Subscription{ID: "to_" + digest(hostOf(e.To)), Tenant: e.Tenant, URL: e.To}
+}
+
 // key is where the subscription is kept in its bucket.
 func (s *Subscription) key() string { return subscriptionKey(s.Tenant, s.ID) }
 

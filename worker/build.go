@@ -62,10 +62,17 @@ func newStep(chain string, h *config.Handler, client *http.Client, b *stream.Bro
 		step.Handler, err = newHTTP(h.HTTP, client)
 	case h.Notify != nil:
 		step.Handler, err = newNotify(h.Notify, chain, b)
+	case h.Respond != nil:
+		step.Handler, err = newRespond(h.Respond)
+	case h.Reply != nil:
+		r := h.Reply
+		step.Handler, err = Reply(ReplyConfig{
+			To: r.To, Hosts: r.Hosts, ContentType: r.ContentType, Body: r.Body, Value: r.Value, Tenant: r.Tenant,
+		})
 	case h.Log != nil:
 		step.Handler, err = newLog(h.Log, log.With("chain", chain, "handler", h.Name))
 	default:
-		err = errors.New("want one of http, notify and log")
+		err = errors.New("want one of http, notify, respond, reply and log")
 	}
 	return step, err
 }

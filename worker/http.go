@@ -3,6 +3,7 @@ package worker
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -15,18 +16,21 @@ import (
 	"github.com/belay-hooks/belay/pkg/config"
 	"github.com/belay-hooks/belay/pkg/event"
 	"github.com/belay-hooks/belay/pkg/handler"
+	"github.com/belay-hooks/belay/pkg/stream"
 )
 
 // forward is the built-in handler http: it posts the event to an address, the
 // body byte for byte, with the headers that were kept of the request.
 //
-// 2xx goes on with the chain. 429 and 503 with Retry-After wait for as long as
+// 2xx goes on with the chain, or ends it with the answer as its Response. 429 and 503 with Retry-After wait for as long as
 // it says; everything else is tried again as the policy says.
 type forward struct {
 	client  *http.Client
 	url     string
 	timeout time.Duration
 	header  http.Header
+	respond bool   // the answer is the Response
+	keep    string // the value that the answer is left as; empty: none
 }
 
 // newHTTPClient returns the client that all http handlers share. Deadlines are
@@ -47,7 +51,7 @@ func newHTTPClient() *http.Client {
 }
 
 func newHTTP(c *config.HTTP, client *http.Client) (*forward, error) {
-	f := &forward{client: client, url: c.URL, timeout: c.Timeout.Std(), header: make(http.Header, len(c.Headers))}
+	f := &forward{client: client, url: c.URL, timeout: c.Timeout.Std(), header: make(http.Header, len(c.Headers)), respond: c.Response, keep: c.Keep}
 	for name, value := range c.Headers {
 		f.header.Set(name, value)
 	}
@@ -98,8 +102,41 @@ func (f *forward) Handle(ctx context.Context, e *event.Event) (*handler.Response
 	}
 	defer response.Body.Close()
 	// What is read to the end leaves the connection to the next request.
-	_, _ = io.CopyN(io.Discard, response.Body, 64<<10)
-	return nil, verdict(response, request.URL.Host)
+	defer func() { _, _ = io.CopyN(io.Discard, response.Body, 64<<10) }()
+	if err := verdict(response, request.URL.Host); err != nil {
+		return nil, err
+	}
+	return f.answered(e, response)
+}
+
+// maxKept bounds the answer that is left on the event. It is stored with each
+// failure of a later handler.
+const maxKept = 64 << 10
+
+// answered makes of an answer what the chain is to have of it.
+func (f *forward) answered(e *event.Event, response *http.Response) (*handler.Response, error) {
+	if !f.respond && f.keep == "" {
+		return nil, nil
+	}
+	host := response.Request.URL.Host
+	body, err := io.ReadAll(io.LimitReader(response.Body, stream.MaxAnswer+1))
+	if err != nil {
+		return nil, fmt.Errorf("forward to %s: read the answer: %w", host, err)
+	}
+	if f.respond {
+		r := &handler.Response{Status: response.StatusCode, Header: make(http.Header, 1), Body: body}
+		if t := response.Header.Get("Content-Type"); t != "" {
+			r.Header.Set("Content-Type", t)
+		}
+		return r, nil
+	}
+	if len(body) > maxKept {
+		return nil, handler.Never(fmt.Errorf("forward to %s: the answer is larger than %d bytes, too large to keep", host, maxKept))
+	}
+	if json.Valid(body) {
+		return nil, e.Values.Set(f.keep, json.RawMessage(body))
+	}
+	return nil, e.Values.Set(f.keep, string(body))
 }
 
 func verdict(response *http.Response, host string) error {

@@ -37,6 +37,11 @@ func (w *Worker) newRunner(ctx context.Context, c handler.Chain) (*runner, error
 		c.Retry = handler.DefaultRetry
 	}
 	b := w.config.Broker
+	for _, s := range c.Steps {
+		if h, ok := s.Handler.(bound); ok {
+			h.bind(b)
+		}
+	}
 	r := &runner{
 		Worker: w, chain: c, steps: c.Sorted(),
 		log:      w.config.Logger.With("chain", c.Name),

@@ -67,15 +67,6 @@ type Source struct {
 	Answer *Answer `yaml:"answer"`
 }
 
-// Answer says who answers the sender of a webhook that was stored.
-type Answer struct {
-	// Wait is the name of a chain: its Response is the answer, if it comes inside
-	// what the sender waits; else the receiver's success answer is.
-	Wait string `yaml:"wait"`
-	// InCode says that the chain is not in this file, but in the code of a worker.
-	InCode bool `yaml:"in_code"`
-}
-
 // RateLimit is how many webhooks of a source one ingress accepts.
 type RateLimit struct {
 	// PerSecond is how many in a second, in the long run. It may be a fraction.
@@ -125,7 +116,8 @@ type Chain struct {
 	Handlers []Handler `yaml:"handlers"`
 }
 
-// Handler is one step of a chain. Exactly one of HTTP, Notify and Log is set.
+// Handler is one step of a chain. Exactly one of HTTP, Notify, Respond, Reply and
+// Log is set.
 type Handler struct {
 	// Order is the place in the chain: lowest first.
 	Order int `yaml:"order"`
@@ -140,6 +132,10 @@ type Handler struct {
 	HTTP *HTTP `yaml:"http"`
 	// Notify tells subscribers of the event.
 	Notify *Notify `yaml:"notify"`
+	// Respond ends the chain with an answer for the sender.
+	Respond *Respond `yaml:"respond"`
+	// Reply sends a message to a URL that stands in the event.
+	Reply *Reply `yaml:"reply"`
 	// Log writes a line to the worker's log.
 	Log *Log `yaml:"log"`
 }
@@ -153,6 +149,12 @@ type HTTP struct {
 	// Headers are added to the request. They may hold credentials, and are never
 	// printed.
 	Headers map[string]string `yaml:"headers"`
+	// Response ends the chain with what was answered: status, content type and body
+	// are the Response. Without it the answer's body is passed over.
+	Response bool `yaml:"response"`
+	// Keep leaves what was answered on the event, as the value of this name, for
+	// the handlers after this one. Empty: it is passed over.
+	Keep string `yaml:"keep"`
 }
 
 // Notify makes a notification of the event, with the event's body as its data.
@@ -225,13 +227,17 @@ func (c *Chain) setDefaults() {
 	c.Start, c.Concurrency, c.Retry = DefaultStart, DefaultConcurrency, &retry
 }
 
-// Kind is what the step does: http, notify or log.
+// Kind is what the step does: http, notify, respond, reply or log.
 func (h *Handler) Kind() string {
 	switch {
 	case h.HTTP != nil:
 		return "http"
 	case h.Notify != nil:
 		return "notify"
+	case h.Respond != nil:
+		return "respond"
+	case h.Reply != nil:
+		return "reply"
 	case h.Log != nil:
 		return "log"
 	}

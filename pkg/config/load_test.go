@@ -79,7 +79,7 @@ func TestProblems(t *testing.T) {
 		{"unknown field", "sorces: []\n", `belay.yaml:1: sorces: unknown field, want one of chains, generation, receivers, sources`},
 		{
 			"unknown field deep down", "chains:\n- name: a\n  handlers:\n  - name: b\n    http:\n      url: http://x\n      uri: y\n",
-			`belay.yaml:7: chains[0].handlers[0].http.uri: unknown field, want one of headers, timeout, url`,
+			`belay.yaml:7: chains[0].handlers[0].http.uri: unknown field, want one of headers, keep, response, timeout, url`,
 		},
 		{"duplicate field", "generation: 1\ngeneration: 2\n", `belay.yaml:2: mapping key "generation" already defined at [1:1]`},
 		{"negative generation", "generation: -1\n", `belay.yaml:1: generation is "-1": want 0 or more`},
@@ -108,6 +108,26 @@ belay.yaml:4: sources[0].rate_limit.burst is "0": want 1 to 1000000`,
 		},
 		{"rate of zero", "sources:\n- receiver: github\n  rate_limit:\n    per_second: 0\n", `belay.yaml:4: sources[0].rate_limit.per_second is "0": want a number above 0, at most 1000000`},
 		{"rate of nothing", "sources:\n- receiver: github\n  rate_limit: {per_second: NaN}\n", `belay.yaml:3: sources[0].rate_limit.per_second is "NaN": want a number above 0, at most 1000000`},
+		{
+			"respond", "chains:\n- name: a\n  handlers:\n  - name: x\n    respond:\n      status: 103\n      content_type: json\n      headers: {\"a b\": c}\n",
+			`belay.yaml:6: chains[0].handlers[0].respond.status is "103": want the status of an answer, 200 to 599
+belay.yaml:7: chains[0].handlers[0].respond.content_type is "json": want a media type, such as application/json
+belay.yaml:8: chains[0].handlers[0].respond.headers.a b: want the name and the value of an HTTP header, on one line`,
+		},
+		{
+			"reply without anything", "chains:\n- name: a\n  handlers:\n  - name: x\n    reply: {}\n",
+			`belay.yaml:5: chains[0].handlers[0].reply.to: missing, want the URL as it stands in the event, such as "{form:response_url}"
+belay.yaml:5: chains[0].handlers[0].reply.hosts: missing, want the hosts that the URL may have, such as [hooks.slack.com]
+belay.yaml:5: chains[0].handlers[0].reply: want exactly one of body and value`,
+		},
+		{
+			"reply to any host", "chains:\n- name: a\n  handlers:\n  - name: x\n    reply:\n      to: x\n      hosts: ['*']\n      value: v\n",
+			`belay.yaml:7: chains[0].handlers[0].reply.hosts[0] is "*": want the name of a host in lower case, such as hooks.slack.com, without scheme, path and *`,
+		},
+		{
+			"response and keep", "chains:\n- name: a\n  handlers:\n  - name: x\n    http:\n      url: http://x\n      response: true\n      keep: v\n",
+			`belay.yaml:8: chains[0].handlers[0].http.keep is "v": want no keep beside response, which ends the chain`,
+		},
 		{"answer without a chain", "sources:\n- receiver: github\n  answer: {}\n", `belay.yaml:3: sources[0].answer.wait: missing, want the name of the chain whose Response is the answer`},
 		{
 			"answer of an unknown chain", "sources:\n- receiver: github\n  answer:\n    wait: slash\n",
@@ -176,10 +196,10 @@ belay.yaml:7: chains[0].retry.max is "1s": want no less than first, 1m0s
 belay.yaml:8: chains[0].retry.jitter is ".nan": want a number
 belay.yaml:9: chains[0].retry.give_up is "9999h0m0s": want at most 8760h0m0s`,
 		},
-		{"handler of no kind", "chains:\n- {name: a, handlers: [{name: x}]}\n", `belay.yaml:2: chains[0].handlers[0]: want exactly one of http, notify and log`},
+		{"handler of no kind", "chains:\n- {name: a, handlers: [{name: x}]}\n", `belay.yaml:2: chains[0].handlers[0]: want exactly one of http, notify, respond, reply and log`},
 		{
 			"handler of two kinds", "chains:\n- {name: a, handlers: [{name: x, log: {}, http: {url: \"http://x\"}}]}\n",
-			`belay.yaml:2: chains[0].handlers[0] is "http, log": want exactly one of http, notify and log`,
+			`belay.yaml:2: chains[0].handlers[0] is "http, log": want exactly one of http, notify, respond, reply and log`,
 		},
 		{"url without scheme", "chains:\n- {name: a, handlers: [{name: x, http: {url: example.com/hook}}]}\n", `belay.yaml:2: chains[0].handlers[0].http.url is "example.com/hook": want an absolute http or https URL`},
 		{"url of another scheme", "chains:\n- {name: a, handlers: [{name: x, http: {url: \"ftp://me:hunter2@example.com/hunter2?key=hunter2\"}}]}\n", `belay.yaml:2: chains[0].handlers[0].http.url is "ftp://example.com/…": want an absolute http or https URL`},

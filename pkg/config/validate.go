@@ -139,28 +139,6 @@ func (v *validator) rateLimit(r *RateLimit, path string) {
 	}
 }
 
-// answer checks that the chain which is waited for is there, and gets the events.
-func (v *validator) answer(s *Source, path string) {
-	if s.Answer == nil {
-		return
-	}
-	path += ".wait"
-	name := s.Answer.Wait
-	switch chain := v.file.Chain(name); {
-	case name == "":
-		v.wrong(path, "", "missing, want the name of the chain whose Response is the answer")
-	case chain == nil && s.Answer.InCode:
-		v.name(path, name)
-	case chain == nil:
-		v.wrong(path, name, "want a chain of the chains below; where it is in the code of a worker of yours, say in_code: true beside it")
-	case s.Answer.InCode:
-		v.wrong(path, name, "a chain of this name is in the file, want no in_code")
-	case !chain.Selects(s):
-		v.wrong(path, name, fmt.Sprintf("the chain of line %d does not take the events of %s, want it in the chain's from",
-			v.file.index.line(element("chains", slices.IndexFunc(v.file.Chains, func(c Chain) bool { return c.Name == name }))), s.Name()))
-	}
-}
-
 func (v *validator) from(path string, from []string, names map[string]bool) {
 	for i, name := range from {
 		if !names[name] {
@@ -230,12 +208,20 @@ func (v *validator) handler(h *Handler, path string) {
 		kinds = append(kinds, "notify")
 		v.notify(h.Notify, path+".notify")
 	}
+	if h.Respond != nil {
+		kinds = append(kinds, "respond")
+		v.respond(h.Respond, path+".respond")
+	}
+	if h.Reply != nil {
+		kinds = append(kinds, "reply")
+		v.reply(h.Reply, path+".reply")
+	}
 	if h.Log != nil {
 		kinds = append(kinds, "log")
 		v.log(h.Log, path+".log")
 	}
 	if len(kinds) != 1 {
-		v.wrong(path, strings.Join(kinds, ", "), "want exactly one of http, notify and log")
+		v.wrong(path, strings.Join(kinds, ", "), "want exactly one of http, notify, respond, reply and log")
 	}
 }
 
@@ -246,11 +232,12 @@ func (v *validator) http(h *HTTP, path string) {
 		v.wrong(path+".url", shownURL(u), "want an absolute http or https URL")
 	}
 	v.positive(path+".timeout", h.Timeout)
-	for name, value := range h.Headers {
-		// A header's value may be a credential: only its name is shown.
-		if !headerName.MatchString(name) || strings.ContainsAny(value, "\r\n\x00") {
-			v.wrong(child(path+".headers", name), "", "want the name and the value of an HTTP header, on one line")
-		}
+	v.headers(h.Headers, path+".headers")
+	if h.Response && h.Keep != "" {
+		v.wrong(path+".keep", h.Keep, "want no keep beside response, which ends the chain")
+	}
+	if h.Keep != "" {
+		v.name(path+".keep", h.Keep)
 	}
 }
 

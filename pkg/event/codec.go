@@ -22,6 +22,7 @@ const (
 	headerSourceID    = "ce-belaysource"
 	headerKey         = "ce-belaykey"
 	headerTenant      = "ce-belaytenant"
+	headerTo          = "ce-belayto"
 	headerContentType = "content-type"
 	headerTraceparent = "traceparent"
 
@@ -42,6 +43,7 @@ const (
 //	│ ce-time: 2026-11-22T10:00:00.123456789Z                            │
 //	│ ce-belayreceiver: github   ce-belaysource: default   (a webhook)   │
 //	│ ce-belaytenant: acme                            (a notification)   │
+//	│ ce-belayto: https://hooks.example.com/x   (… that is for one URL)  │
 //	│ ce-belaykey: octo/hello                             (if there is)  │
 //	│ content-type: application/json                      (if there is)  │
 //	│ traceparent: 00-0af7651916cd43dd8448eb211c80319c-…  (if there is)  │
@@ -55,7 +57,7 @@ const (
 // sign. In content-type and the kept headers an inner space and the double
 // quote stay as they are.
 func (e *Event) Encode() (header map[string][]string, data []byte) {
-	const attributes = 11
+	const attributes = 12
 	h := make(map[string][]string, attributes+len(e.Header))
 	// The single values lie side by side, and not each in an array of its own.
 	all := make([]string, 0, attributes+len(e.Header))
@@ -79,6 +81,7 @@ func (e *Event) Encode() (header map[string][]string, data []byte) {
 	set(headerSourceID, e.SourceID)
 	set(headerKey, e.Key)
 	set(headerTenant, e.Tenant)
+	set(headerTo, e.To)
 	set(headerTraceparent, e.Traceparent)
 	if e.ContentType != "" {
 		put(headerContentType, escapeText(e.ContentType))
@@ -117,6 +120,7 @@ func Decode(header map[string][]string, data []byte) (*Event, error) {
 		{headerSourceID, &e.SourceID, false},
 		{headerKey, &e.Key, false},
 		{headerTenant, &e.Tenant, false},
+		{headerTo, &e.To, false},
 		{headerContentType, &e.ContentType, false},
 		{headerTraceparent, &e.Traceparent, false},
 	} {

@@ -46,6 +46,7 @@ func anyEvent() *rapid.Generator[*event.Event] {
 			SourceID:    anyText().Draw(t, "source id"),
 			Key:         anyText().Draw(t, "key"),
 			Tenant:      anyText().Draw(t, "tenant"),
+			To:          anyText().Draw(t, "to"),
 			Body:        rapid.SliceOf(rapid.Byte()).Draw(t, "body"),
 		}
 		if rapid.Bool().Draw(t, "has a time") {

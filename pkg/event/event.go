@@ -46,6 +46,10 @@ type Event struct {
 	Key string
 	// Tenant owns a notification: only its subscriptions see it. Empty for a webhook.
 	Tenant string
+	// To is the one URL that a notification is for, instead of subscriptions; empty
+	// for subscriptions. Who knows it may post to it: it is no more shown than a
+	// secret.
+	To string
 
 	// Header holds the request headers that the receiver says are worth keeping.
 	Header http.Header
