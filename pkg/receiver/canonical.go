@@ -69,7 +69,7 @@ func (s *Source) listHeaders(r *http.Request, content template) {
 // in order as name=value pairs, and after a dot the form, names and values run
 // together. All of it is unescaped.
 func (q *request) plivoURL() string {
-	address, _, _ := strings.Cut(q.address(q.Host), "?")
+	address, _, _ := strings.Cut(q.address(), "?")
 	query, form := sortedPairs(q.URL.Query(), "=", "&"), ""
 	if q.Method != http.MethodGet {
 		form = sortedPairs(q.encodedForm(), "", "")

@@ -41,7 +41,7 @@ func (q *request) value(p part) string {
 	case method:
 		return q.Method
 	case address:
-		return q.address(q.Host)
+		return q.address()
 	case otherPort:
 		return q.otherPort()
 	case header:
@@ -112,7 +112,9 @@ func scalar(v gjson.Result) string {
 
 // address is the URL that the client asks for. In a server its scheme is not in
 // the request, unless who passed it on knew better; see [Source.NeedsURL].
-func (q *request) address(host string) string {
+func (q *request) address() string { return q.addressAt(q.Host) }
+
+func (q *request) addressAt(host string) string {
 	return q.scheme() + "://" + host + q.URL.RequestURI()
 }
 
@@ -130,9 +132,9 @@ func (q *request) scheme() string {
 // senders write it where the URL has none, or leave it out where it has one.
 func (q *request) otherPort() string {
 	if _, port, err := net.SplitHostPort(q.Host); err == nil {
-		return q.address(strings.TrimSuffix(q.Host, ":"+port))
+		return q.addressAt(strings.TrimSuffix(q.Host, ":"+port))
 	}
-	return q.address(q.Host + ":" + map[string]string{"http": "80", "https": "443"}[q.scheme()])
+	return q.addressAt(q.Host + ":" + map[string]string{"http": "80", "https": "443"}[q.scheme()])
 }
 
 // mediaType is a content type in lower case and without its parameters.
