@@ -33,7 +33,7 @@ func (r *runner) answer(ctx context.Context, t *task, o outcome) {
 func (r *runner) say(ctx context.Context, t *task, a stream.Answer) {
 	if err := r.config.Broker.Answer(t.held, r.chain.Name, a); err != nil {
 		r.log.LogAttrs(ctx, slog.LevelWarn, "the sender does not get the chain's answer",
-			slog.Int("shard", t.shard), slog.Uint64("seq", t.seq), slog.Any("error", err))
+			slog.Int("shard", t.Shard), slog.Uint64("seq", t.Seq), slog.Any("error", err))
 	}
 }
 

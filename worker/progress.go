@@ -61,7 +61,7 @@ func (p *progress) fail(f failure) {
 }
 
 func (r *runner) progressKey(t *task) string {
-	return fmt.Sprintf("%s.%d.%d.0", r.chain.Name, t.shard, t.seq)
+	return stream.ProgressKey(r.chain.Name, t.Place)
 }
 
 func (r *runner) readProgress(ctx context.Context, t *task) error {
@@ -73,7 +73,7 @@ func (r *runner) readProgress(ctx context.Context, t *task) error {
 		return err
 	}
 	if err := json.Unmarshal(entry.Value, &t.progress); err != nil {
-		return fmt.Errorf("progress of event %d: %w", t.seq, err)
+		return fmt.Errorf("progress of event %d: %w", t.Seq, err)
 	}
 	t.kept = true
 	return nil
@@ -82,7 +82,7 @@ func (r *runner) readProgress(ctx context.Context, t *task) error {
 func (r *runner) writeProgress(ctx context.Context, t *task) error {
 	data, err := json.Marshal(t.progress)
 	if err != nil {
-		return fmt.Errorf("progress of event %d: %w", t.seq, err)
+		return fmt.Errorf("progress of event %d: %w", t.Seq, err)
 	}
 	return stream.WaitOut(ctx, func() error {
 		_, err := r.progress.Put(ctx, r.progressKey(t), data)

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -84,7 +82,7 @@ func (r *runner) run(fetch, work context.Context) {
 			consumer.Run(fetch, work, stream.RunConfig{
 				Pull: pull, Slots: r.slots, Ledger: r.ledgers[shard],
 				Handle: func(ctx context.Context, h *stream.Held) {
-					r.handle(ctx, &task{held: h, shard: shard, seq: h.Seq, touched: h.Touched})
+					r.handle(ctx, &task{Place: stream.Place{Shard: shard, Seq: h.Seq}, held: h, touched: h.Touched})
 				},
 			})
 		})
@@ -98,13 +96,12 @@ func (r *runner) run(fetch, work context.Context) {
 // task is one event in the hands of a chain: what came in, or what the chain
 // had parked.
 type task struct {
+	stream.Place
 	held    *stream.Held
-	shard   int    // and
-	seq     uint64 // the place in IN
-	parked  bool   // held is the message of RETRY, not the one of IN
-	turn    int    // of a parked event: the turn that is due, from 1
-	touched bool   // the chain may have worked on it before
-	kept    bool   // it has an entry in PROGRESS
+	parked  bool // held is the message of RETRY, not the one of IN
+	turn    int  // of a parked event: the turn that is due, from 1
+	touched bool // the chain may have worked on it before
+	kept    bool // it has an entry in PROGRESS
 
 	event    *event.Event // nil until there is something to run
 	progress progress
@@ -113,10 +110,10 @@ type task struct {
 func (r *runner) handleParked(ctx context.Context, h *stream.Held) {
 	t := &task{held: h, parked: true, touched: true}
 	var err error
-	if t.shard, t.seq, err = parseDue(h.Subject); err == nil {
+	if t.Place, err = stream.ParseRetry(h.Subject); err == nil {
 		t.turn, err = turnOf(h.Header)
 	}
-	if err != nil || t.shard >= len(r.ledgers) {
+	if err != nil || t.Shard >= len(r.ledgers) {
 		r.log.Error("a parked event cannot be read and is dropped; its progress is kept", "subject", h.Subject, "error", err)
 		r.tell(ctx, h, stream.Ack)
 		return
@@ -134,7 +131,7 @@ func (r *runner) handle(ctx context.Context, t *task) {
 	verdict, err := r.prepare(ctx, t)
 	switch {
 	case err != nil:
-		r.log.Warn("event not handled yet, it is handed out again", "seq", t.seq, "shard", t.shard, "error", err)
+		r.log.Warn("event not handled yet, it is handed out again", "seq", t.Seq, "shard", t.Shard, "error", err)
 		verdict = stream.Again(time.Second)
 	case t.event != nil:
 		verdict = r.work(ctx, t)
@@ -205,6 +202,7 @@ func (r *runner) prepare(ctx context.Context, t *task) (stream.Verdict, error) {
 		return r.pass(ctx, t)
 	}
 	t.event = e
+	e.Run = t.Run
 	e.Values = t.progress.Values
 	return stream.Verdict{}, nil
 }
@@ -220,7 +218,7 @@ const (
 // be wider than the chain's patterns; but while a new configuration is rolled out
 // they are those of another one.
 func (r *runner) pass(ctx context.Context, t *task) (stream.Verdict, error) {
-	foreign, err := r.incoming[t.shard].Foreign(ctx)
+	foreign, err := r.incoming[t.Shard].Foreign(ctx)
 	if err == nil && foreign && t.held.Deliveries <= maxPassed {
 		return stream.Again(passFor), nil
 	}
@@ -236,29 +234,13 @@ func gone(err error) bool {
 func (r *runner) readEvent(ctx context.Context, t *task) (*event.Event, error) {
 	b := r.config.Broker
 	if t.parked && first(t.held.Header, headerReference) != "" {
-		stored, err := b.Get(ctx, stream.In(t.shard), t.seq)
+		stored, err := b.Get(ctx, stream.In(t.Shard), t.Seq)
 		if err != nil {
 			return nil, err
 		}
 		return b.ReadEvent(ctx, stored)
 	}
 	return b.Event(ctx, t.held)
-}
-
-// parseDue reads the place of an event in IN from the subject that it is due
-// under: belay.retry.due.<chain>.<shard>.<seq>.
-func parseDue(subject string) (shard int, seq uint64, err error) {
-	tokens := strings.Split(subject, ".")
-	if len(tokens) != 6 {
-		return 0, 0, fmt.Errorf("subject %s has %d tokens, want 6", subject, len(tokens))
-	}
-	if shard, err = strconv.Atoi(tokens[4]); err != nil || shard < 0 {
-		return 0, 0, fmt.Errorf("subject %s: %s is no shard", subject, tokens[4])
-	}
-	if seq, err = strconv.ParseUint(tokens[5], 10, 64); err != nil {
-		return 0, 0, fmt.Errorf("subject %s: %w", subject, err)
-	}
-	return shard, seq, nil
 }
 
 func first(header map[string][]string, name string) string {

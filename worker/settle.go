@@ -83,11 +83,11 @@ func (r *runner) end(ctx context.Context, t *task, o outcome) (stream.Verdict, e
 
 // record writes the line of history by which a finished event is recognised.
 func (r *runner) record(ctx context.Context, t *task, o outcome) (stream.Verdict, error) {
-	record := stream.Record{Seq: t.seq, Outcome: string(o.kind), Steps: o.steps, Attempts: t.progress.Total}
+	record := stream.Record{Seq: t.Seq, Run: t.Run, Outcome: string(o.kind), Steps: o.steps, Attempts: t.progress.Total}
 	if o.response != nil {
 		record.Status = o.response.Status
 	}
-	return stream.Ack, r.ledgers[t.shard].Record(ctx, record)
+	return stream.Ack, r.ledgers[t.Shard].Record(ctx, record)
 }
 
 // park puts the event away until the time.
@@ -118,8 +118,8 @@ func (r *runner) nextTurn(t *task, parked *event.Event) stream.Message {
 	return stream.Message{Subject: r.dueSubject(t), Header: header, Data: data}
 }
 
-func (r *runner) waitSubject(t *task) string { return stream.RetryWait(r.chain.Name, t.shard, t.seq) }
-func (r *runner) dueSubject(t *task) string  { return stream.RetryDue(r.chain.Name, t.shard, t.seq) }
+func (r *runner) waitSubject(t *task) string { return stream.RetryWait(r.chain.Name, t.Place) }
+func (r *runner) dueSubject(t *task) string  { return stream.RetryDue(r.chain.Name, t.Place) }
 
 func turnOf(header map[string][]string) (int, error) { return strconv.Atoi(first(header, headerTurn)) }
 
@@ -199,7 +199,7 @@ func (r *runner) settleUnreadable(ctx context.Context, t *task, cause error) (st
 	if err != nil {
 		return v, err
 	}
-	r.log.Error("event given up", "shard", t.shard, "seq", t.seq, "reason", o.reason, "error", cause)
+	r.log.Error("event given up", "shard", t.Shard, "seq", t.Seq, "reason", o.reason, "error", cause)
 	r.metrics.settled(r.chain.Name, o)
 	return v, nil
 }
@@ -208,20 +208,18 @@ func (r *runner) describeDead(header map[string][]string, t *task, o outcome) {
 	header[headerChain] = []string{r.chain.Name}
 	header[headerHandler] = []string{o.handler}
 	header[headerReason] = []string{string(o.reason)}
-	header[headerPlace] = []string{place(t)}
+	header[headerPlace] = []string{t.String()}
 }
 
 func (r *runner) publishDead(ctx context.Context, t *task, header map[string][]string, data []byte) error {
 	return stream.WaitOut(ctx, func() error {
 		_, err := r.config.Broker.Publish(ctx, stream.Message{
 			Subject: stream.DeadEvent(r.chain.Name), Header: header, Data: data,
-			ID: r.chain.Name + "." + place(t), Parts: stream.DeadEventParts(r.chain.Name),
+			ID: stream.ProgressKey(r.chain.Name, t.Place), Parts: stream.DeadEventParts(r.chain.Name),
 		})
 		return err
 	})
 }
-
-func place(t *task) string { return fmt.Sprintf("%d.%d.0", t.shard, t.seq) }
 
 // report writes the one line about a settled event.
 func (r *runner) report(ctx context.Context, t *task, o outcome, took time.Duration) {

@@ -47,7 +47,7 @@ func TestEventComesBackThoughTheWorkerDiedBeforeItWasScheduled(t *testing.T) {
 		e := &event.Event{ID: "e", Source: "/github/default", Type: "github.push", Receiver: "github", SourceID: "default", Time: time.Now()}
 		header, data := e.Encode()
 		header["belay-turn"] = []string{"1"}
-		if _, err := b.Publish(t.Context(), stream.Message{Subject: stream.RetryDue("c", 0, 1), Header: header, Data: data}); err != nil {
+		if _, err := b.Publish(t.Context(), stream.Message{Subject: stream.RetryDue("c", stream.Place{Seq: 1}), Header: header, Data: data}); err != nil {
 			t.Fatal(err)
 		}
 		putProgress(t, b, 2)
@@ -62,7 +62,7 @@ func TestParkedEventWhoseProgressIsGoneBecomesADeadLetter(t *testing.T) {
 	e := &event.Event{ID: "e", Source: "/github/default", Type: "github.push", Receiver: "github", SourceID: "default", Time: time.Now(), Body: []byte("body")}
 	header, data := e.Encode()
 	header["belay-turn"] = []string{"1"}
-	if _, err := b.Publish(t.Context(), stream.Message{Subject: stream.RetryDue("c", 0, 1), Header: header, Data: data}); err != nil {
+	if _, err := b.Publish(t.Context(), stream.Message{Subject: stream.RetryDue("c", stream.Place{Seq: 1}), Header: header, Data: data}); err != nil {
 		t.Fatal(err)
 	}
 	start(t, worker.Config{Broker: b}, handler.Chain{Name: "c", Steps: []handler.Step{c.step(1, "a", nil)}})

@@ -63,8 +63,8 @@ func TestScheduledMessageComesWhenItIsDue(t *testing.T) {
 		}})
 	at := time.Now().Add(700 * time.Millisecond)
 	for _, body := range []string{"replaced", "kept"} {
-		m := stream.Message{Subject: stream.RetryDue("c", 0, 7), Header: map[string][]string{"x-attempt": {"2"}}, Data: []byte(body)}
-		if err := b.Schedule(t.Context(), m, stream.RetryWait("c", 0, 7), at); err != nil {
+		m := stream.Message{Subject: stream.RetryDue("c", stream.Place{Seq: 7}), Header: map[string][]string{"x-attempt": {"2"}}, Data: []byte(body)}
+		if err := b.Schedule(t.Context(), m, stream.RetryWait("c", stream.Place{Seq: 7}), at); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -72,7 +72,7 @@ func TestScheduledMessageComesWhenItIsDue(t *testing.T) {
 	if early := time.Until(at); early > 0 {
 		t.Errorf("came %v early", early)
 	}
-	if string(h.Data) != "kept" || h.Header["x-attempt"][0] != "2" || h.Subject != stream.RetryDue("c", 0, 7) {
+	if string(h.Data) != "kept" || h.Header["x-attempt"][0] != "2" || h.Subject != stream.RetryDue("c", stream.Place{Seq: 7}) {
 		t.Errorf("got %s %q %v", h.Subject, h.Data, h.Header)
 	}
 }
@@ -235,8 +235,8 @@ func TestMessageThatComesBackAtOnceIsANewDelivery(t *testing.T) {
 
 func TestRescheduleReplacesOnlyWhatWasSeen(t *testing.T) {
 	b := testbroker.New(t)
-	wait, at := stream.RetryWait("c", 0, 7), time.Now().Add(time.Hour)
-	m := stream.Message{Subject: stream.RetryDue("c", 0, 7)}
+	wait, at := stream.RetryWait("c", stream.Place{Seq: 7}), time.Now().Add(time.Hour)
+	m := stream.Message{Subject: stream.RetryDue("c", stream.Place{Seq: 7})}
 	if err := b.Reschedule(t.Context(), m, wait, at, 0); err != nil {
 		t.Fatal(err)
 	}

@@ -204,15 +204,15 @@ func (b *Broker) parkedBelow(ctx context.Context, in string, first, keep uint64)
 	if err != nil {
 		return 0, err
 	}
-	info, err := s.Info(ctx, jetstream.WithSubjectFilter(fmt.Sprintf("belay.retry.*.*.%d.*", shard)))
+	info, err := s.Info(ctx, jetstream.WithSubjectFilter(fmt.Sprintf("belay.retry.*.*.%d.>", shard)))
 	if err != nil {
 		return 0, fmt.Errorf("look up the stream %s: %w", Retry, brokerError(err))
 	}
 	for subject := range info.State.Subjects {
-		seq, err := strconv.ParseUint(subject[strings.LastIndexByte(subject, '.')+1:], 10, 64)
-		if err == nil && seq >= first {
+		place, err := ParseRetry(subject)
+		if err == nil && place.Seq >= first {
 			// The parts of a large body stand right before their event.
-			keep = min(keep, seq-min(seq, maxBatch))
+			keep = min(keep, place.Seq-min(place.Seq, maxBatch))
 		}
 	}
 	return keep, nil

@@ -58,7 +58,7 @@ func TestFullStreamRefusesABacklogAndMakesRoomFromHistory(t *testing.T) {
 	waitFor(t, func() bool { return handled.Load() == int64(n) })
 	// A parked event keeps what is from it on.
 	parked := uint64(n - 3)
-	if err := b.Schedule(ctx, stream.Message{Subject: stream.RetryDue("c", 0, parked)}, stream.RetryWait("c", 0, parked), time.Now().Add(time.Hour)); err != nil {
+	if err := b.Schedule(ctx, stream.Message{Subject: stream.RetryDue("c", stream.Place{Seq: parked})}, stream.RetryWait("c", stream.Place{Seq: parked}), time.Now().Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	if err := b.SweepOnce(ctx, "test"); err != nil {
@@ -93,7 +93,7 @@ func TestParkedEventThatIsTooOldToBeKeptHoldsNothingBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	gone := uint64(n)
-	if err := b.Schedule(ctx, stream.Message{Subject: stream.RetryDue("removed", 0, gone)}, stream.RetryWait("removed", 0, gone), time.Now().Add(time.Hour)); err != nil {
+	if err := b.Schedule(ctx, stream.Message{Subject: stream.RetryDue("removed", stream.Place{Seq: gone})}, stream.RetryWait("removed", stream.Place{Seq: gone}), time.Now().Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	fill(t, b, "second")
@@ -140,8 +140,8 @@ func TestParkedMessageThatFoundTheStoreFullIsBroughtBack(t *testing.T) {
 			}
 		}})
 	at := time.Now().Add(time.Second)
-	m := stream.Message{Subject: stream.RetryDue("c", 0, 1), Data: make([]byte, 40<<10)}
-	if err := b.Schedule(ctx, m, stream.RetryWait("c", 0, 1), at); err != nil {
+	m := stream.Message{Subject: stream.RetryDue("c", stream.Place{Seq: 1}), Data: make([]byte, 40<<10)}
+	if err := b.Schedule(ctx, m, stream.RetryWait("c", stream.Place{Seq: 1}), at); err != nil {
 		t.Fatal(err)
 	}
 	fill(t, b, "filler")

@@ -58,7 +58,7 @@ func Out(shard int) string { return "OUT_" + strconv.Itoa(shard) }
 //	belay.part.notify.<tenant>               of notifications
 //	belay.part.dead.<chain>                  and of dead letters
 //	belay.done.<chain>.<shard>
-//	belay.retry.{wait,due}.<chain>.<shard>.<seq>
+//	belay.retry.{wait,due}.<chain>.<shard>.<seq>.<run>
 //	belay.notify.<tenant>
 //	belay.out.<shard>.{wait,due}.<subscription>.<delivery>
 //	belay.out.<shard>.cursor.<notification>
@@ -287,19 +287,6 @@ func (b *Broker) storedShards(ctx context.Context) (int, error) {
 func DoneSubject(chain string, shard int) string {
 	return fmt.Sprintf("belay.done.%s.%d", chain, shard)
 }
-
-// RetryWait is where an event waits for its next attempt in a chain.
-func RetryWait(chain string, shard int, seq uint64) string {
-	return fmt.Sprintf("belay.retry.wait.%s.%d.%d", chain, shard, seq)
-}
-
-// RetryDue is where an event stands whose next attempt in a chain is due.
-func RetryDue(chain string, shard int, seq uint64) string {
-	return fmt.Sprintf("belay.retry.due.%s.%d.%d", chain, shard, seq)
-}
-
-// RetryDueAll selects all that is due of a chain.
-func RetryDueAll(chain string) string { return "belay.retry.due." + chain + ".>" }
 
 // NotifySubject is where the notifications of a tenant are stored.
 func NotifySubject(tenant string) string { return "belay.notify." + tenant }
