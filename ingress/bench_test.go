@@ -195,7 +195,10 @@ func pushEvent(b *testing.B) *event.Event {
 
 // post has every client send the signed payload over its own connection, each
 // time with another delivery id.
-func post(b *testing.B, addr net.Addr) {
+func post(b *testing.B, addr net.Addr) { postFor(b, addr, http.StatusAccepted) }
+
+// postFor is post where another status is wanted.
+func postFor(b *testing.B, addr net.Addr, status int) {
 	b.Helper()
 	request := pushRequest(b, addr)
 	parallel(b, func(pb *testing.PB, number func() int64) error {
@@ -211,7 +214,7 @@ func post(b *testing.B, addr net.Addr) {
 			if _, err := conn.Write(request); err != nil {
 				return err
 			}
-			if err := readAccepted(answers); err != nil {
+			if err := readAnswer(answers, status); err != nil {
 				return err
 			}
 		}
@@ -246,23 +249,30 @@ func pushRequest(b *testing.B, addr net.Addr) []byte {
 	return request
 }
 
-// readAccepted reads one answer, which has no body.
-func readAccepted(r *bufio.Reader) error {
+// readAnswer reads one answer, whose body has a length.
+func readAnswer(r *bufio.Reader, want int) error {
 	status, err := r.ReadString('\n')
 	if err != nil {
 		return err
 	}
-	if !strings.HasPrefix(status, "HTTP/1.1 202 ") {
+	if !strings.HasPrefix(status, "HTTP/1.1 "+strconv.Itoa(want)+" ") {
 		rest, _ := io.ReadAll(io.LimitReader(r, int64(r.Buffered())))
 		return fmt.Errorf("answered %s%s", status, rest)
 	}
+	length := 0
 	for {
 		line, err := r.ReadSlice('\n')
 		if err != nil {
 			return err
 		}
 		if len(line) == len("\r\n") {
-			return nil
+			_, err := r.Discard(length)
+			return err
+		}
+		if text, ok := bytes.CutPrefix(line, []byte("Content-Length: ")); ok {
+			if length, err = strconv.Atoi(string(bytes.TrimSpace(text))); err != nil {
+				return err
+			}
 		}
 	}
 }

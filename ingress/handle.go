@@ -21,6 +21,7 @@ import (
 type exchange struct {
 	w      http.ResponseWriter
 	r      *http.Request
+	called *http.Request // r with the URL that the sender called, where that matters
 	start  time.Time
 	origin origin
 	source *source
@@ -159,11 +160,11 @@ func brokenBody(err error) error {
 
 // receive verifies the request and names its event.
 func (s *Server) receive(x *exchange) (receiver.Received, error) {
-	r := x.r
+	x.called = x.r
 	if x.source.NeedsURL() {
-		r = asCalled(r, s.public, x.origin)
+		x.called = asCalled(x.r, s.public, x.origin)
 	}
-	received, err := x.source.Receive(r, x.body, time.Now())
+	received, err := x.source.Receive(x.called, x.body, time.Now())
 	if err != nil {
 		return receiver.Received{}, err
 	}

@@ -19,6 +19,7 @@ import (
 
 	"github.com/gorilla/mux"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
 
 	"github.com/belay-hooks/belay/pkg/event"
 	"github.com/belay-hooks/belay/pkg/receiver"
@@ -110,16 +111,17 @@ type Store interface {
 
 // Server is the ingress.
 type Server struct {
-	config   Config
-	sources  atomic.Pointer[sources]
-	health   *health
-	room     *room
-	proxies  proxies
-	public   *url.URL // nil: as the request says
-	log      *slog.Logger
-	metrics  *metrics
-	listener net.Listener
-	http     *http.Server
+	config    Config
+	sources   atomic.Pointer[sources]
+	health    *health
+	room      *room
+	proxies   proxies
+	public    *url.URL // nil: as the request says
+	log       *slog.Logger
+	metrics   *metrics
+	diagnoses *rate.Limiter
+	listener  net.Listener
+	http      *http.Server
 }
 
 // New binds the listener, so that connections wait for [Server.Run] from then
@@ -131,6 +133,7 @@ func New(c Config, all []*receiver.Source, broker Store, log *slog.Logger, regis
 	}
 	s := &Server{config: c.withDefaults(), health: &health{Store: broker}, room: newRoom(c), proxies: c.TrustedProxies, log: log}
 	s.metrics = newMetrics(s.room)
+	s.diagnoses = rate.NewLimiter(diagnosesInAll, diagnosesInAll)
 	s.public, _ = c.publicURL() // validated above
 	if err := s.Reload(all); err != nil {
 		return nil, err

@@ -87,4 +87,12 @@ const (
 
 	// lookEvery bounds how often the files of the TLS certificate are looked at.
 	lookEvery = time.Second
+
+	// diagnosesOfSource and diagnosesInAll bound how many refused requests a second
+	// are looked into. Each costs milliseconds, and one tells as much as a thousand.
+	diagnosesOfSource = 2
+	diagnosesInAll    = 10
+
+	// diagnosisWork bounds in bytes what is hashed for one of them.
+	diagnosisWork = 2 << 20
 )

@@ -11,6 +11,7 @@ import (
 // configuration and from closed sets, never from a sender.
 type metrics struct {
 	requests *prometheus.CounterVec
+	refused  *prometheus.CounterVec
 	duration *prometheus.HistogramVec
 	answers  *prometheus.CounterVec
 	inFlight prometheus.GaugeFunc
@@ -24,6 +25,10 @@ func newMetrics(r *room) *metrics {
 			Name: "belay_ingress_requests_total",
 			Help: "Requests by source (empty: none matched) and by what came of them.",
 		}, []string{"source", "outcome"}),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "belay_ingress_refused_total",
+			Help: "Requests that did not verify, by source, by the check that failed, and by what most likely made it fail.",
+		}, []string{"source", "reason", "cause"}),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "belay_ingress_request_duration_seconds",
 			Help:    "Time from the headers of a request to its answer, by source.",
@@ -50,7 +55,7 @@ func newMetrics(r *room) *metrics {
 }
 
 func (m *metrics) register(registry prometheus.Registerer) error {
-	for _, c := range []prometheus.Collector{m.requests, m.duration, m.answers, m.inFlight, m.bytes, m.conns} {
+	for _, c := range []prometheus.Collector{m.requests, m.refused, m.duration, m.answers, m.inFlight, m.bytes, m.conns} {
 		if err := registry.Register(c); err != nil {
 			return fmt.Errorf("ingress: register the metrics: %w", err)
 		}

@@ -42,6 +42,8 @@ type refusal struct {
 	retryAfter string           // seconds; empty where a resend is no use
 	cause      error            // for the log; nil where the outcome says it all
 	answer     *receiver.Answer // nil: the problem of the status
+
+	verdict *receiver.Refusal // nil: it is not the receiver who refuses
 }
 
 // Error is the outcome and its cause.
@@ -58,7 +60,7 @@ func asRefusal(err error) *refusal {
 		return r
 	}
 	if r, ok := errors.AsType[*receiver.Refusal](err); ok {
-		mine := &refusal{outcome: outcome(r.Reason), status: r.Status, cause: errors.New(r.Detail), answer: r.Answer}
+		mine := &refusal{outcome: outcome(r.Reason), status: r.Status, cause: errors.New(r.Detail), answer: r.Answer, verdict: r}
 		if r.Status == http.StatusServiceUnavailable {
 			mine.retryAfter = retryLater
 		}
@@ -122,6 +124,14 @@ func (s *Server) refuse(x *exchange, err error) {
 	attrs = append(attrs, slog.Int("status", r.status))
 	if r.cause != nil {
 		attrs = append(attrs, slog.String("detail", r.cause.Error()))
+	}
+	if r.verdict != nil {
+		d := s.diagnose(x, r.verdict)
+		attrs = append(attrs, slog.String("cause", string(d.Cause)))
+		if d.Detail != "" {
+			attrs = append(attrs, slog.String("found", d.Detail), slog.String("advice", d.Advice))
+		}
+		s.metrics.refused.WithLabelValues(x.source.Name(), string(r.verdict.Reason), string(d.Cause)).Inc()
 	}
 	s.log.LogAttrs(x.r.Context(), level, "webhook refused", attrs...)
 	s.metrics.observe(x, r.outcome)

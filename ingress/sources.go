@@ -15,7 +15,8 @@ import (
 // A source is a source at this door.
 type source struct {
 	*receiver.Source
-	limiter *rate.Limiter // nil: any number is accepted
+	limiter   *rate.Limiter // nil: any number is accepted
+	diagnoses *rate.Limiter
 }
 
 // sources maps names (github/default) to sources. Under its aliases a receiver
@@ -31,7 +32,7 @@ func (s *Server) Reload(all []*receiver.Source) error {
 		if table[one.Name()] != nil {
 			return fmt.Errorf("ingress: two sources are called %s: give one of them another id", one.Name())
 		}
-		table[one.Name()] = &source{Source: one}
+		table[one.Name()] = &source{Source: one, diagnoses: newDiagnoses()}
 	}
 	var before sources
 	if old := s.sources.Load(); old != nil {
