@@ -7,10 +7,15 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 
 	"github.com/belay-hooks/belay/pkg/config"
 	"github.com/belay-hooks/belay/pkg/receiver"
 )
+
+// fetcher keeps the keys and certificates of all sources of the process, so that
+// a reload fetches none of them again.
+var fetcher = sync.OnceValue(func() *receiver.Fetcher { return receiver.NewFetcher(receiver.FetcherConfig{}) })
 
 // Build makes the sources of the file. The error joins what is wrong with each,
 // and with the receivers that the file declares, with its line.
@@ -87,7 +92,7 @@ func sourceConfig(f *config.File, s *config.Source) receiver.SourceConfig {
 		}
 	}
 	c := receiver.SourceConfig{
-		Receiver: s.Receiver, ID: s.ID, Secrets: secrets, Tolerance: s.Tolerance.Std(), Timeout: s.Timeout.Std(),
+		Fetcher: fetcher(), Receiver: s.Receiver, ID: s.ID, Secrets: secrets, Tolerance: s.Tolerance.Std(), Timeout: s.Timeout.Std(),
 		Params: s.Params, Key: s.Key, MaxBody: s.MaxBody, MaxHeader: s.MaxHeader, RequireHTTPS: s.RequireHTTPS,
 	}
 	if s.RateLimit != nil {

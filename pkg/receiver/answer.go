@@ -128,6 +128,9 @@ func (s *Source) prove(p *proof, q *request) (ok bool, err error) {
 	if text == "" || len(text) > maxProven || strings.Trim(text, harmless) != "" {
 		return false, nil
 	}
+	if len(s.secrets) == 0 {
+		return false, refuse(SecretUnavailable, "the answer takes a secret, and there is none")
+	}
 	key, err := s.signatures[0].secretKey(s.secrets[0])
 	if err != nil {
 		return false, refuse(SecretUnavailable, "%v", err)
@@ -172,6 +175,7 @@ func jsonEscape(s string) string {
 // An unstored is a compiled [Unstored].
 type unstored struct {
 	when   []condition
+	call   *call // nil: none is made
 	answer answer
 }
 
@@ -179,14 +183,27 @@ type unstored struct {
 // absent one ever has it.
 type condition struct {
 	template template
-	want     string
+	wants    []string // one of them
 	any      bool
 }
 
-func (u unstored) matches(q *request) bool {
-	for _, c := range u.when {
-		got := c.template.text(q)
-		if got == "" || !c.any && subtle.ConstantTimeCompare([]byte(got), []byte(c.want)) != 1 {
+func (c condition) holds(q *request) bool {
+	got := c.template.text(q)
+	if got == "" || c.any {
+		return got != ""
+	}
+	found := 0
+	for _, want := range c.wants {
+		found |= subtle.ConstantTimeCompare([]byte(got), []byte(want))
+	}
+	return found == 1
+}
+
+func (u unstored) matches(q *request) bool { return holdAll(u.when, q) }
+
+func holdAll(all []condition, q *request) bool {
+	for _, c := range all {
+		if !c.holds(q) {
 			return false
 		}
 	}
@@ -211,7 +228,7 @@ func (u unstored) templates() []choice {
 	for _, c := range u.when {
 		all = append(all, choice{c.template})
 	}
-	return all
+	return append(all, u.call.templates()...)
 }
 
 func (c *compiler) answer(field string, f AnswerForm) (answer, error) {
@@ -322,6 +339,11 @@ func (c *compiler) unstored(forms []Unstored) ([]unstored, error) {
 		if err != nil {
 			return nil, err
 		}
+		if f.Call != nil {
+			if u.call, err = c.call(field+"call.", *f.Call); err != nil {
+				return nil, err
+			}
+		}
 		all = append(all, u)
 	}
 	return all, nil
@@ -332,12 +354,18 @@ func (c *compiler) kind(field string, when map[string]string, f AnswerForm) (u u
 	if u.answer, err = c.answer(field+"answer", f); err != nil {
 		return u, err
 	}
+	u.when, err = c.conditions(field+"when", when)
+	return u, err
+}
+
+func (c *compiler) conditions(field string, when map[string]string) ([]condition, error) {
+	var all []condition
 	for _, text := range slices.Sorted(maps.Keys(when)) {
-		t, err := c.template(field+"when", text)
+		t, err := c.template(field, text)
 		if err != nil {
-			return u, err
+			return nil, err
 		}
-		u.when = append(u.when, condition{template: t, want: c.expand(when[text]), any: when[text] == "*"})
+		all = append(all, condition{template: t, wants: c.values(when[text]), any: when[text] == "*"})
 	}
-	return u, nil
+	return all, nil
 }

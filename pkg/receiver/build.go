@@ -50,7 +50,7 @@ func (all *Catalogue) NewSource(c SourceConfig) (*Source, error) {
 	}
 	s := &Source{
 		receiver: r, id: c.ID, name: r.Slug + "/" + c.ID, uri: "/" + r.Slug + "/" + c.ID, secrets: c.Secrets,
-		maxBody: c.MaxBody, maxHeader: c.MaxHeader, https: c.RequireHTTPS, rate: rate, asks: asks, timeout: c.Timeout,
+		fetcher: c.Fetcher, maxBody: c.MaxBody, maxHeader: c.MaxHeader, https: c.RequireHTTPS, rate: rate, asks: asks, timeout: c.Timeout,
 	}
 	for _, name := range r.Keep {
 		s.keep = append(s.keep, http.CanonicalHeaderKey(name))
@@ -131,20 +131,25 @@ func (s *Source) compile(c SourceConfig) error {
 		}
 	}
 	s.signsJSON = s.clock != nil && s.clock.at.kind == jsonValue || slices.ContainsFunc(s.signatures, func(sig *signature) bool {
-		return sig.at.kind == jsonValue || s.items != nil || choice{sig.content}.uses(jsonValue)
+		return s.items != nil || slices.ContainsFunc(sig.templates(), choice.usesJSON)
 	})
 	s.needsURL = s.anyTemplate(func(t choice) bool {
-		return t.uses(address) || t.uses(otherPort) || t.uses(requestPath) || t.uses(plivoURL)
+		return t.uses(address) || t.uses(otherPort) || t.uses(requestPath) || t.uses(plivoURL) || t.uses(canonicalRequest)
 	})
-	s.readsJSON = s.anyTemplate(func(t choice) bool { return t.uses(jsonValue) })
+	s.readsJSON = s.anyTemplate(choice.usesJSON)
 	// Were one of these headers there twice, the sender and we might look at
 	// different ones.
 	s.single = s.collect(header, func(p part) string { return p.arg })
 	s.single = append(s.single, s.collect(signedHeaders, func(p part) string { return p.arg })...)
-	s.members = s.collect(jsonValue, func(p part) string { return p.member })
+	s.members = append(s.collect(jsonValue, memberOf), s.collect(jsonLine, memberOf)...)
 	s.elements = newXMLTree(s.collect(xmlValue, func(p part) string { return p.arg }))
+	if s.fetcher == nil && s.fetches() {
+		s.fetcher = NewFetcher(FetcherConfig{})
+	}
 	return nil
 }
+
+func memberOf(p part) string { return p.member }
 
 // compileItems fills in where the items are that are signed one by one.
 func (s *Source) compileItems(c *compiler) error {
@@ -167,15 +172,23 @@ func (s *Source) compileItems(c *compiler) error {
 	return nil
 }
 
+// fetches reports whether anything is asked of a provider.
+func (s *Source) fetches() bool {
+	return slices.ContainsFunc(s.signatures, func(sig *signature) bool { return sig.keys != nil || sig.callback != nil }) ||
+		slices.ContainsFunc(s.unstored, func(u unstored) bool { return u.call != nil })
+}
+
 // checkTimeSigned refuses a timestamp that a forger could change.
 func (s *Source) checkTimeSigned(c *compiler) error {
 	for _, sig := range s.signatures {
 		field, text := sig.field+"content", sig.text
 		signed := slices.ContainsFunc(sig.content, func(p part) bool {
-			return p.kind == signedHeaders || p.kind == timestamp || s.clock != nil && (p == s.clock.at || s.clock.inBody() && p.kind == body)
+			return p.kind == signedHeaders || p.kind == timestamp || s.clock != nil && p.kind == jsonLine && p.arg == s.clock.at.arg ||
+				s.clock != nil && (p == s.clock.at || s.clock.inBody() && p.kind == body)
 		})
 		uses := choice{sig.content}.uses(timestamp)
 		switch {
+		case sig.token != nil || sig.callback != nil: // the one has its own time, the other is asked now
 		case s.clock == nil && uses:
 			return c.blame(field, text, "a template without {timestamp}, or the header of a timestamp")
 		case s.clock != nil && !signed:
@@ -187,7 +200,7 @@ func (s *Source) checkTimeSigned(c *compiler) error {
 
 // checkSecrets refuses secrets that can be read and are of no use.
 func (s *Source) checkSecrets() error {
-	if len(s.secrets) == 0 {
+	if len(s.secrets) == 0 && slices.ContainsFunc(s.signatures, (*signature).needsSecret) {
 		return &FieldError{Field: "secrets", Want: "at least one secret: without one anybody could send"}
 	}
 	for i, secret := range s.secrets {
@@ -226,7 +239,7 @@ func (s *Source) anyTemplate(is func(choice) bool) bool {
 		all = append(all, choice{{*s.items}})
 	}
 	for _, sig := range s.signatures {
-		all = append(all, choice{sig.content, {sig.at}, sig.keyID})
+		all = append(all, sig.templates()...)
 	}
 	if s.clock != nil {
 		all = append(all, choice{{s.clock.at}})

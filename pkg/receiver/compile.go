@@ -33,6 +33,11 @@ func newCompiler(r *Receiver, given map[string]string) (*compiler, error) {
 		}
 		c.params[name] = given[name]
 	}
+	for _, name := range r.ParamNames() {
+		if p := r.Params[name]; p.Required && c.params[name] == "" {
+			return nil, &FieldError{Field: "params." + name, Want: p.About}
+		}
+	}
 	return c, nil
 }
 
@@ -54,6 +59,22 @@ func (c *compiler) inScheme(scheme string) bool {
 	return scheme == "" || scheme == c.params["scheme"]
 }
 
+// values are what a condition's value stands for: more than one where it is a
+// parameter that is a list.
+func (c *compiler) values(text string) []string {
+	name := strings.TrimSuffix(strings.TrimPrefix(text, "{param:"), "}")
+	if !c.receiver.Params[name].List || text != "{param:"+name+"}" {
+		return []string{c.expand(text)}
+	}
+	var all []string
+	for value := range strings.SplitSeq(c.params[name], ",") {
+		if value = strings.TrimSpace(value); value != "" {
+			all = append(all, value)
+		}
+	}
+	return all
+}
+
 // blame makes the error for a field of the form. Where the text came from a
 // parameter, it is the parameter that must be mended.
 func (c *compiler) blame(field, text, want string) error {
@@ -69,6 +90,9 @@ func (c *compiler) template(field, text string) (template, error) {
 	t, err := parseTemplate(c.expand(text))
 	if err != nil {
 		return nil, c.blame(field, text, err.Error())
+	}
+	if (choice{t}).uses(secretText) || (choice{t}).uses(keyName) {
+		return nil, c.blame(field, text, "a template without {secret} and {key_id}, which are for calls of the provider alone")
 	}
 	return t, nil
 }

@@ -35,6 +35,9 @@ type SourceConfig struct {
 	// Secrets are the accepted secrets: several while one replaces another. The
 	// first signs.
 	Secrets []Secret
+	// Fetcher gets keys and certificates from providers. All sources of a process,
+	// and those after a reload, should share one. Default: one of the source's own.
+	Fetcher *Fetcher
 	// Tolerance replaces that of the receiver, if it is not zero.
 	Tolerance time.Duration
 	// Timeout is how long the sender waits for an answer: 1 to 15 s. Zero: what

@@ -57,6 +57,12 @@ const (
 	CauseClock Cause = "clock"
 	// CauseTimestampUnit: the time is written in another unit.
 	CauseTimestampUnit Cause = "timestamp_unit"
+	// CauseOtherKey: it is not signed with a key of the provider, or not as it came.
+	CauseOtherKey Cause = "other_key"
+	// CauseClaim: the token is genuine, and for another source or another request.
+	CauseClaim Cause = "claim"
+	// CauseProvider: the provider's keys, or its word, could not be had.
+	CauseProvider Cause = "provider"
 	// CauseHandshake: a handshake with another token.
 	CauseHandshake Cause = "handshake"
 	// CauseContent: the request is genuine, and its body is not what it must be.
@@ -100,6 +106,9 @@ type Case struct {
 // costs up to a hundred times as much as the refusal, so it is for a person who
 // asks, and for a few requests a second in a server. It fetches nothing.
 func (s *Source) Diagnose(c Case) Diagnosis {
+	if d, ok := s.told(c); ok {
+		return d
+	}
 	i := s.inquest(c)
 	switch c.Refusal.Reason {
 	case SignatureMissing:

@@ -92,7 +92,7 @@ func TestDiagnoseEachReceiver(t *testing.T) {
 					expect(t, s, moved, body, now, CauseOtherHeader)
 				}
 			}
-			if inHeader && sig.prefix != "" {
+			if inHeader && sig.prefix != "" && name != "mollie" { // its second signature is the first without
 				bare := spoil(func(r *http.Request) {
 					r.Header.Set(sig.at.arg, strings.Replace(r.Header.Get(sig.at.arg), sig.prefix, "", 1))
 				})
@@ -112,7 +112,7 @@ func TestDiagnoseEachReceiver(t *testing.T) {
 				expect(t, s, genuine, changedIn(body), now, CauseOtherSecret, CauseBody, CauseUnsigned, CausePartMissing)
 				return
 			}
-			if signedBody && isJSON(mediaType(genuine.Header.Get("Content-Type"))) {
+			if signedBody && len(sig.when) == 0 && isJSON(mediaType(genuine.Header.Get("Content-Type"))) {
 				for what, changed := range map[string][]byte{
 					"newline": append(bytes.Clone(body), '\n'), "indented": []byte("{\n  \"id\": \"evt_1\",\n  \"type\": \"a.b\"\n}"), "packed": packed(t, body),
 				} {
@@ -454,7 +454,7 @@ func otherKeyPair(tb testing.TB, r *Receiver) text {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	if r.Signatures[0].Secret == "pem" {
+	if f := r.Signatures[0]; f.Secret == "pem" || f.Keys != nil {
 		return text(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 	}
 	return text(base64.StdEncoding.EncodeToString(der))

@@ -68,6 +68,11 @@ func (d *document) readMembers(decoder *jsontext.Decoder) error {
 	return err
 }
 
+// has reports whether there is anything where a path leads to.
+func (d *document) has(p part) bool {
+	return d != nil && d.find(p).Exists()
+}
+
 // get is the text of the scalar that a path leads to, empty if there is none.
 func (d *document) get(p part) string {
 	if d == nil {

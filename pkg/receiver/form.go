@@ -26,6 +26,11 @@ import (
 //	{form_sorted}  the fields of a form-encoded body: name and value of each, in the order of the names
 //	{document}     the JSON text that {json:…} looks into, as it was sent
 //	{plivo_url}    the URL, the query and the form as Plivo signs them
+//	{body_crc32}   the CRC-32 of the body, in decimal digits; {body_sha256} its SHA-256, the 32
+//	               bytes as they are; {body_base64} the body in base64
+//	{json_line:name}     name and value of a member of the JSON document, each on a line
+//	{canonical_request:/base}  method, path below the base, and query as Atlassian Connect
+//	               signs them
 //	{signature}    in an answer: what its Proof signs
 //
 // The key * in a path of JSON stands for every item of an array, and an element of
@@ -112,6 +117,11 @@ type Param struct {
 	Default string `yaml:"default"`
 	// Allowed are the only values it can have. None: any.
 	Allowed []string `yaml:"allowed"`
+	// List says that it can be several values between commas, each of which is
+	// right where a condition asks for {param:…} and nothing else.
+	List bool `yaml:"list"`
+	// Required says that every source must set it.
+	Required bool `yaml:"required"`
 }
 
 // Place is where a value stands: in a header, or in one of the other places
@@ -183,6 +193,17 @@ type Signature struct {
 	// body in hex, where the content is the {url} and not the body. A request
 	// without it, or with another body, does not have this signature.
 	BodyHash string `yaml:"body_hash"`
+	// When maps templates to the value that each must have, as in [Unstored], for
+	// the signature to count.
+	When map[string]string `yaml:"when"`
+	// Keys are where the public key comes from, instead of the secret.
+	Keys *Keys `yaml:"keys"`
+	// JWT says that a token stands there, which has its own encoding, algorithm and
+	// content.
+	JWT *JWT `yaml:"jwt"`
+	// Callback says that the provider is asked, and that nothing of all the others
+	// is there.
+	Callback *Callback `yaml:"callback"`
 }
 
 // Timestamp is a signed time of sending. {param:…} may stand in each text; a
@@ -226,6 +247,8 @@ type Unstored struct {
 	// {param:…} may stand, or * for any value that is not empty. A parameter that
 	// is left empty fits nothing.
 	When map[string]string `yaml:"when"`
+	// Call is made before the answer; where it fails the answer is 503.
+	Call *Call `yaml:"call"`
 	// Answer is what the provider wants to hear.
 	Answer AnswerForm `yaml:"answer"`
 }

@@ -45,7 +45,7 @@ func (i *inquest) with(body []byte) *request {
 	}
 	for _, item := range q.document.items(*i.items) {
 		one := &request{Request: q.Request, body: q.body, documents: i.document, source: i.Source, document: item}
-		if i.verifySignatures(one) != nil {
+		if i.verifySignatures(one, i.Now) != nil {
 			return one
 		}
 	}

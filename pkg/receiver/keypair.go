@@ -15,13 +15,17 @@ import (
 var (
 	errNoKey     = errors.New("not a key of this algorithm")
 	errPublicKey = errors.New("a public key cannot sign: it takes the private key of the pair")
+	errNoSigner  = errors.New("it takes a secret that is a private key in PEM")
 )
 
-// parseKey reads a public key (SubjectPublicKeyInfo) or a private key (PKCS #8)
-// in DER. The signer is nil for a public key.
+// parseKey reads a public key (SubjectPublicKeyInfo), that of a certificate, or a
+// private key (PKCS #8), in DER. The signer is nil for a public key.
 func parseKey(der []byte) (crypto.PublicKey, crypto.Signer, error) {
 	if public, err := x509.ParsePKIXPublicKey(der); err == nil {
 		return public, nil, nil
+	}
+	if cert, err := x509.ParseCertificate(der); err == nil {
+		return cert.PublicKey, nil, nil
 	}
 	private, err := x509.ParsePKCS8PrivateKey(der)
 	if err != nil {

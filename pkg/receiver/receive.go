@@ -3,7 +3,6 @@ package receiver
 import (
 	"bytes"
 	"encoding/base64"
-	"errors"
 	"net/http"
 	"strings"
 	"time"
@@ -55,9 +54,15 @@ func (s *Source) receive(q *request, now time.Time) (Received, error) {
 		return Received{}, err
 	}
 	for _, u := range s.unstored {
-		if u.matches(q) {
-			return s.answered(u.answer, q)
+		if !u.matches(q) {
+			continue
 		}
+		if u.call != nil {
+			if err := s.confirm(u.call, q); err != nil {
+				return Received{}, err
+			}
+		}
+		return s.answered(u.answer, q)
 	}
 	e, err := s.newEvent(q, now)
 	if err != nil {
@@ -88,7 +93,7 @@ func (s *Source) verify(q *request, now time.Time) error {
 			return err
 		}
 	}
-	if err := s.verifyItems(q); err != nil {
+	if err := s.verifyItems(q, now); err != nil {
 		return err
 	}
 	if s.clock != nil {
@@ -98,13 +103,13 @@ func (s *Source) verify(q *request, now time.Time) error {
 }
 
 // verifyItems verifies each item on its own, where items are signed.
-func (s *Source) verifyItems(q *request) error {
+func (s *Source) verifyItems(q *request, now time.Time) error {
 	if s.items == nil {
-		return s.verifySignatures(q)
+		return s.verifySignatures(q, now)
 	}
 	for _, item := range q.document.items(*s.items) {
 		one := &request{Request: q.Request, body: q.body, documents: s.document, source: s, document: item}
-		if err := s.verifySignatures(one); err != nil {
+		if err := s.verifySignatures(one, now); err != nil {
 			return err
 		}
 	}
@@ -117,60 +122,11 @@ func (s *Source) signed(q *request) bool {
 		return len(q.document.items(*s.items)) > 0
 	}
 	for _, sig := range s.signatures {
-		if q.value(sig.at) != "" {
+		if sig.callback != nil || q.value(sig.at) != "" {
 			return true
 		}
 	}
 	return false
-}
-
-// verifySignatures tries every signature of the request with every secret, also
-// after one fitted: the time it takes does not tell which did.
-func (s *Source) verifySignatures(q *request) error {
-	var (
-		found       bool
-		candidates  [][]byte
-		unavailable error
-		tried       int
-		lacking     string // of what is signed
-	)
-	for _, sig := range s.signatures {
-		candidates = sig.candidates(candidates[:0], q)
-		if len(candidates) == 0 {
-			continue
-		}
-		if name, missing := sig.content.missing(q); missing {
-			lacking = name // another signature may do without
-			continue
-		}
-		for _, secret := range s.secrets {
-			key, err := sig.keyFor(secret, q)
-			if err != nil {
-				if errors.Is(err, errOtherName) {
-					continue
-				}
-				if len(s.signatures) == 1 || !errors.Is(err, errOtherKey) {
-					unavailable = err
-				}
-				continue
-			}
-			tried++
-			if sig.algorithm.match(key, candidates, sig.content, q) {
-				found = true
-			}
-		}
-	}
-	switch {
-	case found:
-		return nil
-	case unavailable != nil:
-		return refuse(SecretUnavailable, "%v", unavailable)
-	case tried == 0 && lacking != "":
-		return refuse(SignedMissing, "no %s, which is part of what is signed", lacking)
-	case tried == 0:
-		return refuse(SignatureWrong, "no well-formed signature in %s", s.signatures[0].place)
-	}
-	return refuse(SignatureWrong, "no signature is that of a configured secret")
 }
 
 // readDocument finds the JSON that templates look into. What calls itself JSON

@@ -29,8 +29,15 @@ const (
 	// HandshakeWrong: the method is one of handshakes only, and this is none of
 	// them: another verification token, or no challenge.
 	HandshakeWrong Reason = "handshake_wrong"
-	// SecretUnavailable: a secret could not be read, and no other fits.
+	// ClaimWrong: a token is genuine, but not for this source, or this request.
+	ClaimWrong Reason = "claim_wrong"
+	// SecretUnavailable: a secret could not be read, and no other fits; or the
+	// provider that was asked with it refuses it.
 	SecretUnavailable Reason = "secret_unavailable"
+	// KeysUnavailable: the sender's public keys could not be fetched now.
+	KeysUnavailable Reason = "keys_unavailable"
+	// ProviderUnavailable: the provider had to be asked, and did not answer.
+	ProviderUnavailable Reason = "provider_unavailable"
 	// Unreadable: the request is genuine, but its body is not what it must be.
 	Unreadable Reason = "unreadable"
 )
@@ -42,7 +49,7 @@ func (r Reason) Status() int {
 		return http.StatusBadRequest
 	case HandshakeWrong:
 		return http.StatusForbidden
-	case SecretUnavailable:
+	case SecretUnavailable, KeysUnavailable, ProviderUnavailable:
 		return http.StatusServiceUnavailable
 	}
 	return http.StatusUnauthorized

@@ -19,6 +19,8 @@ type request struct {
 	timestamp string
 	documents choice    // where the JSON document is
 	proof     string    // of the answer that is being filled
+	secret    string    // for the call that is being filled
+	keyID     string    // the same
 	document  *document // nil if there is none, or it was not looked for
 	source    *Source   // nil in tests of templates
 
@@ -71,6 +73,12 @@ func (q *request) value(p part) string {
 		return q.signedHeaders(p.arg)
 	case plivoURL:
 		return q.plivoURL()
+	case secretText:
+		return q.secret
+	case keyName:
+		return q.keyID
+	default:
+		return q.derived(p)
 	}
 	return ""
 }

@@ -10,6 +10,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -50,6 +51,19 @@ func secretFor(tb testing.TB, r *Receiver) text {
 	case "rsa-sha1", "rsa-sha256":
 		private = rsaKey()
 	}
+	if f.JWT != nil && f.JWT.Algorithms[0] == "RS256" {
+		private, f.Secret = rsaKey(), "pem"
+	}
+	if f.JWT != nil && f.JWT.Algorithms[0] == "ES256" {
+		generated, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		private, f.Secret = generated, "pem"
+	}
+	if f.Keys != nil {
+		f.Secret = "pem"
+	}
 	if private != nil {
 		der, err := x509.MarshalPKCS8PrivateKey(private)
 		if err != nil {
@@ -70,12 +84,14 @@ func secretFor(tb testing.TB, r *Receiver) text {
 
 // bodies are those of receivers whose signature or time stands in the body.
 var bodies = map[string]string{
-	"linear":         `{"type":"Issue","webhookTimestamp":%d}`,
-	"pusher":         `{"time_ms":%d,"events":[]}`,
-	"mailgun-routes": "timestamp=1795341600&token=letters&signature=%s",
-	"mailgun":        `{"signature":{"timestamp":"1795341600","token":"50 letters","signature":"%s"}}`,
-	"dropbox-sign":   `{"event":{"event_time":"1795341600","event_type":"a","event_hash":"%s"}}`,
-	"travis-ci":      `payload=%7B%22type%22%3A%22push%22%7D`,
+	"linear":          `{"type":"Issue","webhookTimestamp":%d}`,
+	"pusher":          `{"time_ms":%d,"events":[]}`,
+	"mailgun-routes":  "timestamp=1795341600&token=letters&signature=%s",
+	"mailgun":         `{"signature":{"timestamp":"1795341600","token":"50 letters","signature":"%s"}}`,
+	"dropbox-sign":    `{"event":{"event_time":"1795341600","event_type":"a","event_hash":"%s"}}`,
+	"travis-ci":       `payload=%7B%22type%22%3A%22push%22%7D`,
+	"aws-sns":         `{"Type":"Notification","MessageId":"1","TopicArn":"x","Message":"50 letters","Timestamp":"2026-11-22T10:00:00Z","SignatureVersion":"2","Signature":"%s"}`,
+	"adobe-io-events": `{"recipient_client_id":"x","type":"a"}`,
 }
 
 // sent is a genuine request of a receiver, signed by itself.
@@ -90,7 +106,7 @@ func sent(tb testing.TB, s *Source) (*http.Request, []byte) {
 	switch format := bodies[f.Slug]; {
 	case f.Slug == "linear" || f.Slug == "pusher":
 		content = fmt.Appendf(nil, format, now.UnixMilli())
-	case f.Slug == "travis-ci":
+	case f.Slug == "travis-ci", f.Slug == "adobe-io-events":
 		content = []byte(format)
 	case format != "":
 		content = fmt.Appendf(nil, format, "")
@@ -104,6 +120,11 @@ func sent(tb testing.TB, s *Source) (*http.Request, []byte) {
 	for _, p := range s.signatures[0].content {
 		if p.kind == header {
 			r.Header.Set(p.arg, "x1")
+		}
+	}
+	for _, c := range s.signatures[0].when {
+		if c.template[0].kind == header {
+			r.Header.Set(c.template[0].arg, c.wants[0])
 		}
 	}
 	if s.signatures[0].inBody() {
@@ -144,6 +165,13 @@ func TestEachReceiverAgainstItself(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r, _ := Lookup(name)
 			s := newSource(t, SourceConfig{Receiver: name, Secrets: []Secret{secretFor(t, r)}})
+			if s.signatures[0].callback != nil {
+				r := httptest.NewRequest("POST", "https://hooks.example.com/", nil)
+				if err := s.Sign(r, nil, now); !errors.Is(err, errAsked) {
+					t.Errorf("signed: %v", err)
+				}
+				return
+			}
 			genuine, content := sent(t, s)
 			if _, err := s.Receive(genuine, content, now); err != nil {
 				t.Fatal(err)
@@ -179,6 +207,9 @@ func TestEachReceiverAgainstItself(t *testing.T) {
 				}
 				value := genuine.Header.Get(p.at.arg)
 				for i := range len(value) - 4 { // the last bits of base64 mean nothing
+					if s.signatures[0].token != nil && value[i+1] == '.' {
+						continue
+					}
 					other := genuine.Clone(t.Context())
 					other.Header.Set(p.at.arg, value[:i]+string(value[i]^1)+value[i+1:])
 					refused(fmt.Sprintf("byte %d of %s", i, p), other, content)

@@ -40,12 +40,9 @@ func (s *Source) Sign(r *http.Request, body []byte, now time.Time) error {
 			return fmt.Errorf("sign as %s: %w", s.Name(), err)
 		}
 	}
-	if name, missing := sig.content.missing(q); missing {
-		return fmt.Errorf("sign as %s: no %s, which is part of what is signed", s.Name(), name)
-	}
-	sum, err := sig.algorithm.sign(key, sig.content, q)
+	signature, err := s.signatureOf(sig, key, q, now)
 	if err == nil {
-		err = sig.put(r, sig.encoding.encode(sum))
+		err = sig.put(r, signature)
 	}
 	if err != nil {
 		return fmt.Errorf("sign as %s: %w", s.Name(), err)
@@ -53,15 +50,40 @@ func (s *Source) Sign(r *http.Request, body []byte, now time.Time) error {
 	return nil
 }
 
+// signatureOf is the signature of the request, as it is written.
+func (s *Source) signatureOf(sig *signature, key []byte, q *request, now time.Time) (string, error) {
+	if sig.token != nil {
+		return s.signToken(sig, q, now)
+	}
+	if name, missing := sig.content.missing(q); missing {
+		return "", fmt.Errorf("no %s, which is part of what is signed", name)
+	}
+	sum, err := sig.algorithm.sign(key, sig.content, q)
+	if err != nil {
+		return "", err
+	}
+	return sig.encoding.encode(sum), nil
+}
+
 // signing is the first signature that the first secret is a key for.
 func (s *Source) signing() (sig *signature, key []byte, err error) {
+	if len(s.secrets) == 0 {
+		return nil, nil, errNoSigner
+	}
 	for _, sig = range s.signatures {
+		if sig.callback != nil {
+			err = errAsked
+			continue
+		}
 		if key, err = sig.secretKey(s.secrets[0]); !errors.Is(err, errOtherKey) {
 			break
 		}
 	}
 	return sig, key, err
 }
+
+// errAsked says that there is no signature to make.
+var errAsked = errors.New("this provider signs nothing: it is asked whether a request is its own")
 
 // stamp puts the time of sending into the request. A body has its own already.
 func (s *Source) stamp(q *request, now time.Time) (err error) {

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/pem"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -26,6 +28,10 @@ type signature struct {
 	content   template
 	bodyHash  string   // a parameter of the query; empty: none
 	keyID     template // of the name of the key; empty: keys have no names
+	when      []condition
+	keys      *keySource // nil: the secrets are the keys
+	token     *tokenRule // nil: it is no token
+	callback  *callback  // nil: the provider is not asked
 
 	field, text string // of the form: where it stands, and its content
 }
@@ -114,6 +120,17 @@ func (s *signature) decodeKey(text string) ([]byte, error) {
 
 // usable says what is wrong with the text of a secret.
 func (s *signature) usable(text string) error {
+	switch {
+	case text == "":
+		return errEmptySecret
+	case s.callback != nil:
+		return nil
+	case s.keys != nil && s.needsSecret() && !isPEM(text):
+		return nil // for the call that gets the keys
+	case s.token != nil && !s.token.shared, s.keys != nil:
+		_, err := readPEM([]byte(text))
+		return err
+	}
 	key, err := s.decodeKey(text)
 	if err != nil {
 		return err
@@ -121,16 +138,40 @@ func (s *signature) usable(text string) error {
 	return s.algorithm.check(key)
 }
 
+func isPEM(text string) bool {
+	block, _ := pem.Decode([]byte(text))
+	return block != nil
+}
+
 // signature compiles the i-th signature of a form.
 func (c *compiler) signature(i int, f Signature) (*signature, error) {
 	field := fmt.Sprintf("signatures[%d].", i)
-	at, err := c.place(field, f.Place)
-	if err != nil {
+	s := &signature{bodyHash: f.BodyHash, field: field, text: f.Content}
+	var err error
+	if s.when, err = c.conditions(field+"when", f.When); err != nil {
 		return nil, err
 	}
-	s := &signature{place: at, bodyHash: f.BodyHash, field: field, text: f.Content}
+	if f.Callback != nil {
+		s.encoding, s.algorithm, s.key = encodings["text"], token{}, keyForms["raw"] // of a signature that is never there
+		s.callback, err = c.callback(field+"callback.", f.Callback)
+		return s, err
+	}
+	if s.place, err = c.place(field, f.Place); err != nil {
+		return nil, err
+	}
 	if s.keyID, err = c.template(field+"key_id", f.KeyID); err != nil {
 		return nil, err
+	}
+	if s.keys, err = c.keySource(field+"keys.", f.Keys); err != nil {
+		return nil, err
+	}
+	if f.JWT != nil {
+		f.Encoding, f.Algorithm = "text", "token"
+	} else if f.Keys != nil && f.Secret == "" {
+		f.Secret = "pem"
+	}
+	if f.Secret == "" {
+		f.Secret = "raw"
 	}
 	if s.encoding, err = oneOf(c, field+"encoding", f.Encoding, encodings); err != nil {
 		return nil, err
@@ -138,25 +179,63 @@ func (c *compiler) signature(i int, f Signature) (*signature, error) {
 	if s.algorithm, err = oneOf(c, field+"algorithm", f.Algorithm, algorithms); err != nil {
 		return nil, err
 	}
-	if f.Secret == "" {
-		f.Secret = "raw"
-	}
 	if s.key, err = oneOf(c, field+"secret", f.Secret, keyForms); err != nil {
 		return nil, err
 	}
+	if f.JWT != nil {
+		s.token, err = c.tokenRule(field+"jwt.", f.JWT, f.Keys != nil)
+		return s, err
+	}
+	return s, c.content(field, f, s)
+}
+
+// content compiles what is signed.
+func (c *compiler) content(field string, f Signature, s *signature) (err error) {
 	if s.content, err = c.template(field+"content", f.Content); err != nil {
-		return nil, err
+		return err
 	}
 	_, signsNothing := s.algorithm.(token)
+	_, symmetric := s.algorithm.(hmacOf)
 	switch {
 	case signsNothing && len(s.content) > 0:
-		return nil, c.blame(field+"content", f.Content, "no content: a token signs nothing")
+		return c.blame(field+"content", f.Content, "no content: a token signs nothing")
 	case !signsNothing && len(s.content) == 0:
-		return nil, c.blame(field+"content", f.Content, "a template of what is signed, such as {body}")
+		return c.blame(field+"content", f.Content, "a template of what is signed, such as {body}")
 	case choice{s.content}.uses(proofText):
-		return nil, c.blame(field+"content", f.Content, "a template without {signature}, which is for answers")
+		return c.blame(field+"content", f.Content, "a template without {signature}, which is for answers")
 	case f.BodyHash != "" && !(choice{s.content}).uses(address) && !(choice{s.content}).uses(otherPort):
-		return nil, c.blame(field+"content", f.Content, "a template with {url}, which the hash of the body stands in")
+		return c.blame(field+"content", f.Content, "a template with {url}, which the hash of the body stands in")
+	case s.keys != nil && (signsNothing || symmetric):
+		return c.blame(field+"algorithm", f.Algorithm, "an algorithm of public keys, where keys are fetched")
 	}
-	return s, nil
+	return nil
+}
+
+// templates are all that are filled from a request.
+func (s *signature) templates() []choice {
+	all := []choice{{s.content, {s.at}, s.keyID}}
+	for _, w := range s.when {
+		all = append(all, choice{w.template})
+	}
+	if s.keys != nil {
+		all = append(all, s.keys.call.templates()...)
+	}
+	if s.callback != nil {
+		all = append(all, s.callback.call.templates()...)
+	}
+	return append(all, s.token.templates()...)
+}
+
+// needsSecret reports whether nothing can be verified without a secret.
+func (s *signature) needsSecret() bool {
+	var calls []choice
+	switch {
+	case s.callback != nil:
+		calls = s.callback.call.templates()
+	case s.keys != nil:
+		calls = s.keys.call.templates()
+	default:
+		return true
+	}
+	return slices.ContainsFunc(calls, func(c choice) bool { return c.uses(secretText) })
 }

@@ -24,7 +24,8 @@ type Source struct {
 	name       string   // receiver and id: github/default
 	uri        string   // as a CloudEvents source: /github/default
 	keep       []string // canonical names of the headers to keep
-	secrets    []Secret
+	secrets    []Secret // none where the receiver's keys are fetched
+	fetcher    *Fetcher // nil where nothing is fetched
 	signatures []*signature
 	clock      *clock // nil: the sender signs no time
 	document   choice

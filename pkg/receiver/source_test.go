@@ -36,11 +36,25 @@ func newSource(tb testing.TB, c SourceConfig) *Source {
 	if c.Secrets == nil {
 		c.Secrets = []Secret{secretOf(c.Receiver)}
 	}
+	if r, ok := Lookup(c.Receiver); ok && c.Params == nil {
+		c.Params = requiredParams(r)
+	}
 	s, err := NewSource(c)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	return s
+}
+
+// requiredParams sets what every source of a receiver must set.
+func requiredParams(r *Receiver) map[string]string {
+	params := map[string]string{}
+	for name, p := range r.Params {
+		if p.Required {
+			params[name] = "x"
+		}
+	}
+	return params
 }
 
 func TestNewSourceErrors(t *testing.T) {

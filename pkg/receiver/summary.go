@@ -87,12 +87,22 @@ func (r *Receiver) scheme() string {
 		if f.Scheme != "" && f.Scheme != r.Params["scheme"].Default {
 			continue // the provider's older one
 		}
+		if f.Callback != nil {
+			all = append(all, "the provider is asked")
+			continue
+		}
 		algorithm := r.expand(f.Algorithm)
 		switch prefix := r.expand(f.Prefix); {
 		case algorithm == "token" && prefix == "Basic ":
 			algorithm = "basic authentication"
 		case algorithm == "token" && prefix == "Bearer ":
 			algorithm = "bearer token"
+		}
+		switch {
+		case f.JWT != nil:
+			algorithm = "JWT, " + strings.Join(f.JWT.Algorithms, " or ") + ","
+		case f.Keys != nil && len(f.Keys.Names) > 0:
+			algorithm += " by a certificate"
 		}
 		where := map[bool]string{f.Query != "": "the query's ", f.Form != "": "the form's ", f.JSON != "": "the JSON's ", f.XML != "": "the XML's "}[true]
 		all = append(all, algorithm+" in "+where+r.expand(f.name()))

@@ -57,6 +57,13 @@ const (
 	requestPath
 	signedHeaders
 	plivoURL
+	bodyCRC32
+	bodySHA256
+	bodyBase64
+	jsonLine
+	canonicalRequest
+	secretText // in a [Call] alone, as keyName
+	keyName
 )
 
 // placeholders are the words of the language. named ones need a name after a colon.
@@ -81,6 +88,14 @@ var placeholders = map[string]struct {
 	"path":        {requestPath, false},
 	"headers":     {signedHeaders, true},
 	"plivo_url":   {plivoURL, false},
+
+	"body_crc32":        {bodyCRC32, false},
+	"body_sha256":       {bodySHA256, false},
+	"body_base64":       {bodyBase64, false},
+	"json_line":         {jsonLine, true},
+	"canonical_request": {canonicalRequest, true},
+	"secret":            {secretText, false},
+	"key_id":            {keyName, false},
 }
 
 // parseTemplate compiles text in which {param:…} is already replaced.
@@ -133,7 +148,7 @@ func parsePlaceholder(inner string) (part, error) {
 			return part{}, fmt.Errorf("the name of a header, not %q", name)
 		}
 		name = http.CanonicalHeaderKey(name)
-	case jsonValue:
+	case jsonValue, jsonLine:
 		keys := strings.Split(name, ".")
 		for i, key := range keys {
 			if key == "" {
@@ -146,7 +161,7 @@ func parsePlaceholder(inner string) (part, error) {
 			}
 		}
 		member, _, _ := strings.Cut(name, ".")
-		return part{kind: jsonValue, arg: strings.Join(keys, "."), member: member, rest: strings.Join(keys[1:], "."), optional: optional}, nil
+		return part{kind: known.kind, arg: strings.Join(keys, "."), member: member, rest: strings.Join(keys[1:], "."), optional: optional}, nil
 	case xmlValue:
 		if strings.HasPrefix(name, ".") || strings.HasSuffix(name, ".") || strings.Contains(name, "..") {
 			return part{}, fmt.Errorf("names of elements between single dots; {%s} has an empty one", inner)
@@ -158,7 +173,7 @@ func parsePlaceholder(inner string) (part, error) {
 // missing names the first placeholder that finds nothing in the request.
 func (t template) missing(q *request) (string, bool) {
 	for _, p := range t {
-		if p.kind == body || p.optional {
+		if p.kind == body || p.kind == bodyBase64 || p.optional && (p.kind != jsonLine || !q.document.has(p)) {
 			continue // an empty body is a body
 		}
 		if p.kind == formSorted && q.encodedForm() != nil {
@@ -228,6 +243,21 @@ func (c choice) bytes(q *request) []byte {
 	}
 	return nil
 }
+
+// constant reports whether the templates are the same for every request.
+func (c choice) constant() bool {
+	for _, t := range c {
+		for _, p := range t {
+			if p.kind != literal && p.kind != secretText {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// usesJSON reports whether a value of the JSON document stands in the templates.
+func (c choice) usesJSON() bool { return c.uses(jsonValue) || c.uses(jsonLine) }
 
 // uses reports whether a placeholder of this kind stands in the templates.
 func (c choice) uses(k kind) bool {

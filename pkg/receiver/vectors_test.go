@@ -106,5 +106,10 @@ func TestVectors(t *testing.T) {
 // signsBody reports whether the whole body is signed.
 func signsBody(s *signature) bool {
 	c := choice{s.content}
-	return c.uses(body) || c.uses(formSorted) || c.uses(documentText)
+	if s.token != nil {
+		for _, h := range s.token.hashes {
+			c = append(c, h.content)
+		}
+	}
+	return c.uses(body) || c.uses(bodyCRC32) || c.uses(bodySHA256) || c.uses(bodyBase64) || c.uses(formSorted) || c.uses(documentText)
 }

@@ -1,0 +1,87 @@
+package receiver
+
+import (
+	"context"
+	"net/http"
+	"strings"
+)
+
+// A callback is a compiled [Callback].
+type callback struct {
+	call    *call
+	expect  string
+	replace bool
+}
+
+// tryCallback asks the provider whether the request is its own.
+func (s *Source) tryCallback(ctx context.Context, sig *signature, q *request) (weight, error) {
+	if len(s.secrets) > 0 {
+		var err error
+		if q.secret, err = s.secrets[0].Value(); err != nil {
+			return unavailable, refuse(SecretUnavailable, "%v", err)
+		}
+	}
+	out, ok := sig.callback.call.fill(q)
+	if !ok {
+		return lacking, refuse(SignedMissing, "the request has nothing that its provider could be asked about")
+	}
+	got, err := s.fetcher.do(ctx, out)
+	if err != nil {
+		return unavailable, refuse(ProviderUnavailable, "%v", err)
+	}
+	switch got.status {
+	case http.StatusOK:
+	case http.StatusBadRequest, http.StatusNotFound, http.StatusGone, http.StatusUnprocessableEntity:
+		return wrong, refuse(SignatureWrong, "the provider does not know the request: status %d", got.status)
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return unavailable, refuse(SecretUnavailable, "the provider refuses the source's secret: status %d", got.status)
+	default:
+		return unavailable, refuse(ProviderUnavailable, "the provider answered with the status %d", got.status)
+	}
+	if want := sig.callback.expect; want != "" && strings.TrimSpace(string(got.body)) != want {
+		return wrong, refuse(SignatureWrong, "the provider says that the request is not its own")
+	}
+	if sig.callback.replace {
+		q.replaceBody(got.body)
+	}
+	return proven, nil
+}
+
+// replaceBody puts what the provider sent on our asking in the place of what
+// came.
+func (q *request) replaceBody(body []byte) {
+	q.body, q.document = body, nil
+	q.form, q.formParsed = nil, false
+}
+
+// confirm makes the call that a request asks for.
+func (s *Source) confirm(c *call, q *request) error {
+	out, ok := c.fill(q)
+	if !ok {
+		return refuse(Unreadable, "the request asks for nothing that the receiver's file allows")
+	}
+	ctx, cancel := s.outside(q)
+	defer cancel()
+	got, err := s.fetcher.do(ctx, out)
+	if err != nil {
+		return refuse(ProviderUnavailable, "%v", err)
+	}
+	if got.status != http.StatusOK {
+		return refuse(ProviderUnavailable, "the provider answered with the status %d", got.status)
+	}
+	return nil
+}
+
+// outside bounds what is asked of others while a sender waits: half of its
+// budget, so that there is time to store the event.
+func (s *Source) outside(q *request) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(q.Context(), s.Budget()/2)
+}
+
+func (c *compiler) callback(field string, f *Callback) (*callback, error) {
+	made, err := c.call(field, f.Call)
+	if err != nil {
+		return nil, err
+	}
+	return &callback{call: made, expect: c.expand(f.Expect), replace: f.Replace}, nil
+}
