@@ -1,90 +1,36 @@
 package outbox
 
 import (
-	"encoding/base64"
 	"errors"
-	"maps"
 	"net/http"
-	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/gorilla/mux"
 
+	"github.com/belay-hooks/belay/internal/rest"
 	"github.com/belay-hooks/belay/pkg/stream"
-)
-
-// The pages of a list.
-const (
-	defaultPage = 50
-	maxPage     = 500
 )
 
 // api is the REST API of an outbox.
 type api struct {
 	*Server
-	keys keys
+	keys rest.Keys
 }
-
-// call is one request by a tenant. What it returns is written by the caller.
-type call func(w http.ResponseWriter, r *http.Request, tenant string) error
-
-// verbs are the methods of a path.
-type verbs map[string]call
 
 func (a *api) routes() http.Handler {
 	r := mux.NewRouter()
-	r.Handle("/v1/subscriptions", a.guard(verbs{http.MethodPost: a.createSubscription, http.MethodGet: a.listSubscriptions}))
-	r.Handle("/v1/subscriptions/{id}", a.guard(verbs{http.MethodGet: a.getSubscription, http.MethodDelete: a.deleteSubscription}))
-	r.Handle("/v1/notifications", a.guard(verbs{http.MethodPost: a.notify}))
-	r.NotFoundHandler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		newProblem(http.StatusNotFound, "there is nothing at this path").write(w)
-	})
+	r.Handle("/v1/subscriptions", a.guard(rest.Verbs{http.MethodPost: a.createSubscription, http.MethodGet: a.listSubscriptions}))
+	r.Handle("/v1/subscriptions/{id}", a.guard(rest.Verbs{http.MethodGet: a.getSubscription, http.MethodDelete: a.deleteSubscription}))
+	r.Handle("/v1/notifications", a.guard(rest.Verbs{http.MethodPost: a.notify}))
+	r.NotFoundHandler = rest.NotFound
 	return r
 }
 
-// guard lets only callers with an API key through, picks the method's call and
-// answers what it returns.
-func (a *api) guard(v verbs) http.Handler {
-	allow := strings.Join(slices.Sorted(maps.Keys(v)), ", ")
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		tenant, err := a.tenant(r)
-		f, ok := v[r.Method]
-		switch {
-		case err == nil && ok:
-			err = f(w, r, tenant)
-		case err == nil:
-			err = newProblem(http.StatusMethodNotAllowed, "want "+allow).with("Allow", allow)
-		}
-		if err == nil {
-			return
-		}
-		p, unexpected := problemOf(err)
-		if unexpected {
-			a.log.Error("API request failed", "method", r.Method, "path", r.URL.Path, "status", p.Status, "error", err)
-		}
-		p.write(w)
-	})
-}
-
-// tenant is whom the request's API key belongs to.
-func (a *api) tenant(r *http.Request) (string, error) {
-	unauthorized := func(detail string) (string, error) {
-		return "", newProblem(http.StatusUnauthorized, detail).with("WWW-Authenticate", `Bearer realm="belay"`)
-	}
-	if len(a.keys) == 0 {
-		return unauthorized("no API key is configured: set BELAY_API_KEYS to a comma list of key or tenant=key")
-	}
-	scheme, key, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if !strings.EqualFold(scheme, "Bearer") || key == "" {
-		return unauthorized("want the header Authorization: Bearer and an API key")
-	}
-	tenant, ok := a.keys.tenant(strings.TrimSpace(key))
-	if !ok {
-		return unauthorized("the API key is not known")
-	}
-	return tenant, nil
+func (a *api) guard(v rest.Verbs) http.Handler {
+	return rest.Guard(v, func(r *http.Request) (string, error) {
+		return a.keys.Caller(r, "BELAY_API_KEYS to a comma list of key or tenant=key")
+	}, a.log)
 }
 
 // created is the answer to a new subscription, the only one with its secret.
@@ -94,10 +40,10 @@ type created struct {
 }
 
 func (a *api) createSubscription(w http.ResponseWriter, r *http.Request, tenant string) error {
-	if t := mediaType(r); t != "application/json" {
-		return newProblem(http.StatusUnsupportedMediaType, "want Content-Type application/json")
+	if t := rest.MediaType(r); t != "application/json" {
+		return rest.NewProblem(http.StatusUnsupportedMediaType, "want Content-Type application/json")
 	}
-	body, err := readBody(w, r, maxSubscriptionBody)
+	body, err := rest.ReadBody(w, r, maxSubscriptionBody)
 	if err != nil {
 		return err
 	}
@@ -110,7 +56,7 @@ func (a *api) createSubscription(w http.ResponseWriter, r *http.Request, tenant 
 	}
 	a.log.Info("subscription created", "subscription", sub.ID, "tenant", tenant, "host", hostOf(sub.URL), "filters", sub.Filters)
 	w.Header().Set("Location", "/v1/subscriptions/"+sub.ID)
-	writeJSON(w, http.StatusCreated, "application/json", created{Subscription: sub, Secret: sub.secrets[0].Reveal()})
+	rest.WriteJSON(w, http.StatusCreated, "application/json", created{Subscription: sub, Secret: sub.secrets[0].Reveal()})
 	return nil
 }
 
@@ -119,7 +65,7 @@ func (a *api) getSubscription(w http.ResponseWriter, r *http.Request, tenant str
 	if err != nil {
 		return notFound(err)
 	}
-	writeJSON(w, http.StatusOK, "application/json", sub)
+	rest.WriteJSON(w, http.StatusOK, "application/json", sub)
 	return nil
 }
 
@@ -137,7 +83,7 @@ func (a *api) deleteSubscription(w http.ResponseWriter, r *http.Request, tenant 
 // tenant's.
 func notFound(err error) error {
 	if errors.Is(err, stream.ErrNotFound) {
-		return newProblem(http.StatusNotFound, "there is no such subscription")
+		return rest.NewProblem(http.StatusNotFound, "there is no such subscription")
 	}
 	return err
 }
@@ -150,8 +96,12 @@ type page struct {
 }
 
 func (a *api) listSubscriptions(w http.ResponseWriter, r *http.Request, tenant string) error {
-	limit, after, err := paging(r)
-	if err != nil {
+	q := rest.NewQuery(r)
+	limit, after := q.Page()
+	if after != "" && !rest.ValidName(after) {
+		q.BadCursor()
+	}
+	if err := q.Err(); err != nil {
 		return err
 	}
 	if err := a.subscriptions.cache.waitLoaded(r.Context()); err != nil {
@@ -163,39 +113,10 @@ func (a *api) listSubscriptions(w http.ResponseWriter, r *http.Request, tenant s
 		answer.Subscriptions = []*Subscription{}
 	}
 	if more {
-		answer.Next = base64.RawURLEncoding.EncodeToString([]byte(subs[len(subs)-1].ID))
+		answer.Next = rest.Cursor(subs[len(subs)-1].ID)
 	}
-	writeJSON(w, http.StatusOK, "application/json", answer)
+	rest.WriteJSON(w, http.StatusOK, "application/json", answer)
 	return nil
-}
-
-// paging reads ?limit= and ?cursor=.
-func paging(r *http.Request) (limit int, after string, err error) {
-	var errs []fieldProblem
-	limit = defaultPage
-	for name, values := range r.URL.Query() {
-		switch value := values[0]; name {
-		case "limit":
-			n, err := strconv.Atoi(value)
-			if err != nil || n < 1 || n > maxPage {
-				errs = append(errs, fieldProblem{Parameter: name, Detail: "want a number from 1 to " + strconv.Itoa(maxPage)})
-			}
-			limit = n
-		case "cursor":
-			id, err := base64.RawURLEncoding.DecodeString(value)
-			if err != nil || value != "" && !validToken(string(id)) {
-				errs = append(errs, fieldProblem{Parameter: name, Detail: "want the field next of the page before"})
-			}
-			after = string(id)
-		default:
-			errs = append(errs, fieldProblem{Parameter: name, Detail: "unknown parameter; known are cursor, limit"})
-		}
-	}
-	if len(errs) > 0 {
-		slices.SortFunc(errs, func(a, b fieldProblem) int { return strings.Compare(a.Parameter, b.Parameter) })
-		return 0, "", newProblem(http.StatusUnprocessableEntity, "the request is not valid; errors tells what and where", errs...)
-	}
-	return limit, after, nil
 }
 
 // accepted is the answer to a notification.
@@ -208,7 +129,7 @@ type accepted struct {
 }
 
 func (a *api) notify(w http.ResponseWriter, r *http.Request, tenant string) error {
-	body, err := readBody(w, r, maxNotificationBody)
+	body, err := rest.ReadBody(w, r, maxNotificationBody)
 	if err != nil {
 		return err
 	}
@@ -218,11 +139,11 @@ func (a *api) notify(w http.ResponseWriter, r *http.Request, tenant string) erro
 	}
 	receipt, err := a.broker.StoreEvent(r.Context(), e)
 	if err != nil {
-		return err
+		return explain(err)
 	}
 	a.metrics.notifications.WithLabelValues(strconv.FormatBool(receipt.Duplicate)).Inc()
 	a.log.Info("notification accepted", "notification", e.ID, "source", e.Source, "type", e.Type,
 		"tenant", tenant, "bytes", len(e.Body), "duplicate", receipt.Duplicate)
-	writeJSON(w, http.StatusAccepted, "application/json", accepted{ID: e.ID, Duplicate: receipt.Duplicate})
+	rest.WriteJSON(w, http.StatusAccepted, "application/json", accepted{ID: e.ID, Duplicate: receipt.Duplicate})
 	return nil
 }

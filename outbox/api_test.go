@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/belay-hooks/belay/internal/rest"
 	"github.com/belay-hooks/belay/pkg/stream"
 	"github.com/belay-hooks/belay/pkg/webhook"
 )
@@ -257,7 +258,7 @@ func FuzzNewSubscription(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		s, err := newSubscription(body, "acme", addressPolicy{}, testNow)
 		if err != nil {
-			if p, unexpected := problemOf(err); unexpected || p.Status != http.StatusBadRequest && p.Status != http.StatusUnprocessableEntity {
+			if p, unexpected := rest.ProblemOf(err); unexpected || p.Status != http.StatusBadRequest && p.Status != http.StatusUnprocessableEntity {
 				t.Fatalf("an error that is no problem: %v", err)
 			}
 			return

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/netip"
 	"time"
+
+	"github.com/belay-hooks/belay/internal/rest"
 )
 
 // The limits of what the outbox takes in and sends out.
@@ -99,6 +101,9 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
+// defaultTenant is the tenant of a key that names none.
+const defaultTenant = "default"
+
 // Validate names the first field that cannot be used, and what would be right.
 func (c Config) Validate() error {
 	for i, wait := range c.Schedule {
@@ -116,8 +121,10 @@ func (c Config) Validate() error {
 	case !validHeaderText(c.UserAgent):
 		return fmt.Errorf("outbox: user agent is %q; want printable ASCII", c.UserAgent)
 	}
-	_, err := parseKeys(c.APIKeys)
-	return err
+	if _, err := rest.ParseKeys(c.APIKeys, defaultTenant); err != nil {
+		return fmt.Errorf("outbox: %w", err)
+	}
+	return nil
 }
 
 func validHeaderText(s string) bool {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 
+	"github.com/belay-hooks/belay/internal/rest"
 	"github.com/belay-hooks/belay/pkg/event"
 	"github.com/belay-hooks/belay/pkg/stream"
 )
@@ -107,7 +108,7 @@ func decodeDelivery(header map[string][]string, data []byte) (*delivery, error) 
 		return nil, err
 	}
 	d := &delivery{id: headerValue(header, headerDelivery), subscription: headerValue(header, headerSubscription), event: e}
-	if d.id == "" || !validToken(d.subscription) {
+	if d.id == "" || !rest.ValidName(d.subscription) {
 		return nil, errors.New("a delivery without its id or subscription")
 	}
 	if d.attempt, err = strconv.Atoi(headerValue(header, headerAttempt)); err != nil || d.attempt < 1 {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/belay-hooks/belay/internal/rest"
 	"github.com/belay-hooks/belay/pkg/event"
 	"github.com/belay-hooks/belay/pkg/stream"
 )
@@ -68,7 +69,7 @@ func FuzzDecodeDelivery(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if d.attempt < 1 || !validToken(d.subscription) {
+		if d.attempt < 1 || !rest.ValidName(d.subscription) {
 			t.Fatalf("accepted %+v", d)
 		}
 	})

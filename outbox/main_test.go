@@ -18,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/belay-hooks/belay/internal/localnats"
+	"github.com/belay-hooks/belay/internal/rest"
 	"github.com/belay-hooks/belay/pkg/stream"
 )
 
@@ -129,12 +130,12 @@ func (r reply) into(t testing.TB, v any) {
 	}
 }
 
-func (r reply) problem(t *testing.T) problem {
+func (r reply) problem(t *testing.T) rest.Problem {
 	t.Helper()
 	if got := r.Header.Get("Content-Type"); got != "application/problem+json" {
 		t.Errorf("content type %q, body %s", got, r.body)
 	}
-	var p problem
+	var p rest.Problem
 	r.into(t, &p)
 	if p.Status != r.StatusCode || p.Title == "" || p.Detail == "" {
 		t.Errorf("an incomplete problem: %s", r.body)

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/belay-hooks/belay/internal/rest"
 	"github.com/belay-hooks/belay/pkg/event"
 )
 
@@ -62,11 +63,11 @@ func parseNotification(header http.Header, body []byte, tenant string, now time.
 	case contentType == structuredType:
 		e, err = parseStructured(body, now)
 	case contentType == batchType:
-		return nil, newProblem(http.StatusUnsupportedMediaType, "batches of CloudEvents are not taken; send one event a request")
+		return nil, rest.NewProblem(http.StatusUnsupportedMediaType, "batches of CloudEvents are not taken; send one event a request")
 	case header.Get("Ce-Id") != "" || header.Get("Ce-Specversion") != "":
 		e, err = parseBinary(header, body, now)
 	default:
-		return nil, newProblem(http.StatusUnsupportedMediaType,
+		return nil, rest.NewProblem(http.StatusUnsupportedMediaType,
 			"want a CloudEvent: Content-Type "+structuredType+", or the headers ce-specversion, ce-id, ce-source and ce-type")
 	}
 	if err != nil {
@@ -74,12 +75,12 @@ func parseNotification(header http.Header, body []byte, tenant string, now time.
 	}
 	e.Tenant = tenant
 	if e.Traceparent == "" {
-		if trace := header.Get("Traceparent"); badText(trace, maxAttribute) == "" {
+		if trace := header.Get("Traceparent"); rest.BadText(trace, maxAttribute) == "" {
 			e.Traceparent = trace
 		}
 	}
 	if len(e.Body) > maxData {
-		return nil, newProblem(http.StatusRequestEntityTooLarge, "the data is larger than "+strconv.Itoa(maxData)+" bytes")
+		return nil, rest.NewProblem(http.StatusRequestEntityTooLarge, "the data is larger than "+strconv.Itoa(maxData)+" bytes")
 	}
 	return e, nil
 }
@@ -94,7 +95,7 @@ type attributes struct {
 func (a attributes) take(name string, required bool, limit int) string {
 	value, ok := a.values[name]
 	delete(a.values, name)
-	switch detail := badText(value, limit); {
+	switch detail := rest.BadText(value, limit); {
 	case !ok && required, ok && value == "":
 		a.bad(name, "required by CloudEvents; want a text that is not empty")
 	case detail != "":
@@ -151,7 +152,7 @@ func (a attributes) keep(e *event.Event) {
 			a.bad(name, "want an attribute name of at most "+strconv.Itoa(maxAttributeName)+" lower-case letters and digits")
 			continue
 		}
-		if detail := badText(a.values[name], maxAttribute); detail != "" {
+		if detail := rest.BadText(a.values[name], maxAttribute); detail != "" {
 			a.bad(name, detail)
 			continue
 		}
@@ -183,15 +184,15 @@ func parseStructured(body []byte, now time.Time) (*event.Event, error) {
 	}
 	a := attributes{
 		values: make(map[string]string),
-		bad:    func(name, detail string) { f.bad(detail, name) },
+		bad:    func(name, detail string) { f.Bad(detail, name) },
 	}
-	for name, raw := range f.raw {
-		if name == "data" || name == "data_base64" || !f.has(name) {
+	for name, raw := range f.Raw {
+		if name == "data" || name == "data_base64" || !f.Has(name) {
 			continue
 		}
 		value, ok := attributeText(raw)
 		if !ok {
-			f.bad("want a string, a boolean or an integer", name)
+			f.Bad("want a string, a boolean or an integer", name)
 			continue
 		}
 		a.values[name] = value
@@ -199,9 +200,9 @@ func parseStructured(body []byte, now time.Time) (*event.Event, error) {
 	e := a.event(now)
 	f.data(e)
 	// The order of a map is not that of the request.
-	slices.SortStableFunc(f.errs, func(a, b fieldProblem) int { return strings.Compare(a.Pointer, b.Pointer) })
-	f.errs = slices.CompactFunc(f.errs, func(a, b fieldProblem) bool { return a.Pointer == b.Pointer })
-	if err := f.err(); err != nil {
+	slices.SortStableFunc(f.Errs, func(a, b rest.FieldProblem) int { return strings.Compare(a.Pointer, b.Pointer) })
+	f.Errs = slices.CompactFunc(f.Errs, func(a, b rest.FieldProblem) bool { return a.Pointer == b.Pointer })
+	if err := f.Err(); err != nil {
 		return nil, err
 	}
 	return e, nil
@@ -226,20 +227,20 @@ func attributeText(raw json.RawMessage) (string, bool) {
 
 // data reads the event's body: JSON as it was written, the text of a string if
 // the content type is not JSON, or bytes in base64.
-func (f *fields) data(e *event.Event) {
-	raw, inline := f.raw["data"]
+func (f fields) data(e *event.Event) {
+	raw, inline := f.Raw["data"]
 	var text string
 	switch {
-	case f.has("data_base64") && inline:
-		f.bad("want data or data_base64, not both", "data_base64")
-	case f.has("data_base64"):
-		if err := json.Unmarshal(f.raw["data_base64"], &text); err != nil {
-			f.bad("want a string", "data_base64")
+	case f.Has("data_base64") && inline:
+		f.Bad("want data or data_base64, not both", "data_base64")
+	case f.Has("data_base64"):
+		if err := json.Unmarshal(f.Raw["data_base64"], &text); err != nil {
+			f.Bad("want a string", "data_base64")
 			return
 		}
 		body, err := base64.StdEncoding.DecodeString(text)
 		if err != nil {
-			f.bad("want padded standard base64", "data_base64")
+			f.Bad("want padded standard base64", "data_base64")
 		}
 		e.Body = body
 	case !inline:
@@ -249,8 +250,8 @@ func (f *fields) data(e *event.Event) {
 		}
 		e.Body = bytes.TrimSpace(raw)
 	default:
-		if err := json.Unmarshal(raw, &text); err != nil || !f.has("data") {
-			f.bad("want a string, because datacontenttype is not JSON; or data_base64", "data")
+		if err := json.Unmarshal(raw, &text); err != nil || !f.Has("data") {
+			f.Bad("want a string, because datacontenttype is not JSON; or data_base64", "data")
 			return
 		}
 		e.Body = []byte(text)
@@ -266,7 +267,7 @@ func isJSON(contentType string) bool {
 
 // parseBinary reads attributes from headers; the body is the data.
 func parseBinary(header http.Header, body []byte, now time.Time) (*event.Event, error) {
-	var errs []fieldProblem
+	var errs []rest.FieldProblem
 	a := attributes{
 		values: make(map[string]string),
 		bad: func(name, detail string) {
@@ -274,7 +275,7 @@ func parseBinary(header http.Header, body []byte, now time.Time) (*event.Event, 
 			if name != "datacontenttype" {
 				where = strings.ToLower(attributePrefix) + name
 			}
-			errs = append(errs, fieldProblem{Header: where, Detail: detail})
+			errs = append(errs, rest.FieldProblem{Header: where, Detail: detail})
 		},
 	}
 	for name, values := range header {
@@ -297,9 +298,9 @@ func parseBinary(header http.Header, body []byte, now time.Time) (*event.Event, 
 	e := a.event(now)
 	e.Body = body
 	if len(errs) > 0 {
-		slices.SortStableFunc(errs, func(a, b fieldProblem) int { return strings.Compare(a.Header, b.Header) })
-		errs = slices.CompactFunc(errs, func(a, b fieldProblem) bool { return a.Header == b.Header })
-		return nil, newProblem(http.StatusUnprocessableEntity, "the notification is not valid; errors tells what and where", errs...)
+		slices.SortStableFunc(errs, func(a, b rest.FieldProblem) int { return strings.Compare(a.Header, b.Header) })
+		errs = slices.CompactFunc(errs, func(a, b rest.FieldProblem) bool { return a.Header == b.Header })
+		return nil, rest.NewProblem(http.StatusUnprocessableEntity, "the notification is not valid; errors tells what and where", errs...)
 	}
 	return e, nil
 }

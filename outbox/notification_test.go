@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/belay-hooks/belay/internal/rest"
 	"github.com/belay-hooks/belay/pkg/event"
 	"github.com/belay-hooks/belay/pkg/stream"
 )
@@ -167,7 +168,7 @@ func FuzzParseNotification(f *testing.F) {
 		}
 		e, err := parseNotification(h, body, "acme", testNow)
 		if err != nil {
-			if p, unexpected := problemOf(err); unexpected || p.Status < 400 || p.Status > 422 {
+			if p, unexpected := rest.ProblemOf(err); unexpected || p.Status < 400 || p.Status > 422 {
 				t.Fatalf("an error that is no problem: %v", err)
 			}
 			return

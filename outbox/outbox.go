@@ -21,6 +21,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/belay-hooks/belay/internal/rest"
 	"github.com/belay-hooks/belay/pkg/stream"
 )
 
@@ -140,7 +141,7 @@ func (s *Server) workContext(serving context.Context) (context.Context, context.
 // serve answers the API until serving ends, and then the requests that are
 // running.
 func (s *Server) serve(serving, work context.Context) error {
-	keys, err := parseKeys(s.config.APIKeys)
+	keys, err := rest.ParseKeys(s.config.APIKeys, defaultTenant)
 	if err != nil {
 		return err
 	}
@@ -239,7 +240,7 @@ func (s *Server) sender() *sender {
 }
 
 // httpServer bounds what a caller can hold on to.
-func (s *Server) httpServer(keys keys) *http.Server {
+func (s *Server) httpServer(keys rest.Keys) *http.Server {
 	return &http.Server{
 		Handler:           (&api{Server: s, keys: keys}).routes(),
 		ReadHeaderTimeout: 5 * time.Second,

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/belay-hooks/belay/internal/rest"
 	"github.com/belay-hooks/belay/pkg/stream"
 )
 
@@ -40,7 +41,7 @@ func (s *subscriptions) get(ctx context.Context, tenant, id string) (*Subscripti
 	if sub, ok := s.cache.get(key); ok {
 		return sub, nil
 	}
-	if !validToken(id) { // as an id it would reach beyond its tenant
+	if !rest.ValidName(id) { // as an id it would reach beyond its tenant
 		return nil, fmt.Errorf("subscription %q: %w", id, stream.ErrNotFound)
 	}
 	entry, err := s.bucket.Get(ctx, key)

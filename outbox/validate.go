@@ -31,29 +31,29 @@ func newSubscription(body []byte, tenant string, policy addressPolicy, now time.
 	if err != nil {
 		return nil, err
 	}
-	f.only("url", "description", "filters", "secret")
+	f.Only("url", "description", "filters", "secret")
 	s := &Subscription{Tenant: tenant, Created: now.UTC()}
 	s.URL = f.url("url", policy)
-	s.Description = f.text("description", maxDescription)
+	s.Description = f.Text("description", maxDescription)
 	s.Filters = f.filters("filters")
 	s.secrets = []webhook.Secret{f.secret("secret")}
-	if err := f.err(); err != nil {
+	if err := f.Err(); err != nil {
 		return nil, err
 	}
 	s.ID, err = newSubscriptionID()
 	return s, err
 }
 
-func (f *fields) url(name string, policy addressPolicy) string {
-	if !f.has(name) {
-		f.bad("required: the absolute URL that deliveries are posted to", name)
+func (f fields) url(name string, policy addressPolicy) string {
+	if !f.Has(name) {
+		f.Bad("required: the absolute URL that deliveries are posted to", name)
 		return ""
 	}
-	before := len(f.errs)
-	text := f.text(name, maxURL)
-	if len(f.errs) == before {
+	before := len(f.Errs)
+	text := f.Text(name, maxURL)
+	if len(f.Errs) == before {
 		if detail := badURL(text, policy); detail != "" {
-			f.bad(detail, name)
+			f.Bad(detail, name)
 		}
 	}
 	return text
@@ -115,34 +115,34 @@ func notInHost(r rune) bool {
 	return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_')
 }
 
-func (f *fields) filters(name string) []string {
-	filters := f.texts(name, maxFilters, maxFilter)
+func (f fields) filters(name string) []string {
+	filters := f.Texts(name, maxFilters, maxFilter)
 	if filters == nil {
-		if f.has(name) && string(f.raw[name]) == "[]" {
-			f.bad(`want at least one filter; ["*"] is all events`, name)
+		if f.Has(name) && string(f.Raw[name]) == "[]" {
+			f.Bad(`want at least one filter; ["*"] is all events`, name)
 		}
 		filters = []string{"*"}
 	}
 	for i, filter := range filters {
 		if _, err := event.ParsePattern(filter); err != nil {
-			f.bad(err.Error(), name, strconv.Itoa(i))
+			f.Bad(err.Error(), name, strconv.Itoa(i))
 		}
 	}
 	return filters
 }
 
-func (f *fields) secret(name string) webhook.Secret {
-	if !f.has(name) {
+func (f fields) secret(name string) webhook.Secret {
+	if !f.Has(name) {
 		return webhook.NewSecret()
 	}
-	before := len(f.errs)
-	text := f.text(name, maxSecretText)
-	if len(f.errs) > before {
+	before := len(f.Errs)
+	text := f.Text(name, maxSecretText)
+	if len(f.Errs) > before {
 		return webhook.Secret{}
 	}
 	secret, err := webhook.ParseSecret(text)
 	if err != nil {
-		f.bad("want whsec_ and the base64 of 24 to 64 random bytes; without this field one is made", name)
+		f.Bad("want whsec_ and the base64 of 24 to 64 random bytes; without this field one is made", name)
 	}
 	return secret
 }

@@ -1,4 +1,4 @@
-package outbox
+package rest
 
 import (
 	"strings"
@@ -27,16 +27,16 @@ func TestParseKeys(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			k, err := parseKeys(c.texts)
+			k, err := ParseKeys(c.texts, "default")
 			if c.fails != (err != nil) {
 				t.Fatalf("err = %v, want failure = %v", err, c.fails)
 			}
-			if got, _ := k.tenant(c.key); got != c.want {
+			if got, _ := k.Owner(c.key); got != c.want {
 				t.Errorf("tenant = %q, want %q", got, c.want)
 			}
 		})
 	}
-	if _, err := parseKeys([]string{"ok", "a.b=very-secret"}); err == nil || strings.Contains(err.Error(), "very-secret") {
+	if _, err := ParseKeys([]string{"ok", "a.b=very-secret"}, "default"); err == nil || strings.Contains(err.Error(), "very-secret") {
 		t.Errorf("the error shows the key, or there is none: %v", err)
 	}
 }
