@@ -39,6 +39,7 @@ type cli struct {
 	Serve     serveCmd     `cmd:"" help:"Run everything in one process: ingress, worker, outbox and the broker."`
 	Send      sendCmd      `cmd:"" help:"Send a webhook, signed as the provider signs."`
 	Check     checkCmd     `cmd:"" help:"Check a configuration file."`
+	Verify    verifyCmd    `cmd:"" help:"Say whether a captured request verifies and, where not, why."`
 	Bench     benchCmd     `cmd:"" help:"Measure this machine, under load."`
 	Migrate   migrateCmd   `cmd:"" help:"Create or update the streams and buckets on a NATS server."`
 	Receivers receiversCmd `cmd:"" help:"List the providers that Belay knows, or explain how to set one up."`
