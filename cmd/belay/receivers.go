@@ -117,6 +117,9 @@ func (c *receiversCmd) explain(out io.Writer, r *receiver.Receiver) error {
 	for _, name := range r.ParamNames() {
 		p := r.Params[name]
 		about := p.About
+		if len(p.Allowed) > 0 {
+			about += " (" + strings.Join(p.Allowed, ", ") + ")"
+		}
 		if p.Default != "" {
 			about += "; default: " + p.Default
 		}
@@ -134,11 +137,14 @@ func (c *receiversCmd) steps(r *receiver.Receiver) []string {
 	variable := strings.ToUpper(strings.ReplaceAll(r.Slug, "-", "_")) + "_SECRET"
 	source := fmt.Sprintf("Give Belay a source, and the secret in its environment:\n\n"+
 		"   sources:\n     - receiver: %s\n       secrets: [env:%s]", r.Slug, variable)
-	if len(r.ParamNames()) > 0 && r.Slug != "generic" {
-		source += "\n       params:"
-		for _, name := range r.ParamNames() {
-			source += fmt.Sprintf("\n         %s: … # %s", name, r.Params[name].About)
+	var needed string
+	for _, name := range r.ParamNames() {
+		if p := r.Params[name]; p.Default == "" && r.Slug != "generic" {
+			needed += fmt.Sprintf("\n         %s: … # %s", name, p.About)
 		}
+	}
+	if needed != "" {
+		source += "\n       params:" + needed
 	}
 	url := "https://YOUR-HOST" + strings.TrimSuffix(c.Prefix, "/") + "/" + r.Slug
 	steps := []string{source}

@@ -15,7 +15,7 @@ import (
 // before. The body is not put into the request; where the provider writes the time
 // into it, it must stand there. It fails if the secret cannot be read or is a
 // public key, if a part of what is signed is missing, and where the signature
-// itself stands in the body.
+// itself stands in the body and is not there yet.
 func (s *Source) Sign(r *http.Request, body []byte, now time.Time) error {
 	sig, key, err := s.signing()
 	if err != nil {
@@ -40,6 +40,9 @@ func (s *Source) Sign(r *http.Request, body []byte, now time.Time) error {
 			return fmt.Errorf("sign as %s: %w", s.Name(), err)
 		}
 	}
+	if sig.inBody() && s.verifyItems(q, now) == nil {
+		return nil
+	}
 	signature, err := s.signatureOf(sig, key, q, now)
 	if err == nil {
 		err = sig.put(r, signature)
@@ -55,7 +58,7 @@ func (s *Source) signatureOf(sig *signature, key []byte, q *request, now time.Ti
 	if sig.token != nil {
 		return s.signToken(sig, q, now)
 	}
-	if name, missing := sig.content.missing(q); missing {
+	if name, missing := sig.content.missing(q); missing && s.items == nil {
 		return "", fmt.Errorf("no %s, which is part of what is signed", name)
 	}
 	sum, err := sig.algorithm.sign(key, sig.content, q)

@@ -75,7 +75,7 @@ func TestNewSourceErrors(t *testing.T) {
 		"empty secret":            {SourceConfig{Receiver: "github", Secrets: []Secret{text("x"), text("")}}, "secrets[1]", "not empty"},
 		"secret that is no key":   {SourceConfig{Receiver: "standard-webhooks", Secrets: []Secret{text("whsec_top*secret")}}, "secrets[0]", "as the provider shows it"},
 		"secret that is prefix":   {SourceConfig{Receiver: "standard-webhooks", Secrets: []Secret{text("whsec_")}}, "secrets[0]", "not empty"},
-		"parameter of nobody":     {SourceConfig{Receiver: "github", Params: map[string]string{"hash": "sha1"}}, "params.hash", "takes none"},
+		"parameter of nobody":     {SourceConfig{Receiver: "linear", Params: map[string]string{"hash": "sha1"}}, "params.hash", "takes none"},
 		"unknown parameter":       {SourceConfig{Receiver: "generic", Params: map[string]string{"hsah": "sha1"}}, "params.hsah", "content, encoding, event"},
 		"value not allowed":       {SourceConfig{Receiver: "generic", Params: map[string]string{"hash": "md5"}}, "params.hash", "one of sha1, sha256, sha512"},
 		"header that is none":     {SourceConfig{Receiver: "generic", Params: map[string]string{"header": "X Sig"}}, "params.header", "name of a header"},

@@ -1,6 +1,7 @@
 package receiver
 
 import (
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -123,8 +124,8 @@ func (r *Receiver) handshake() string {
 		}
 	}
 	for _, u := range r.Unstored {
-		if len(r.Handshakes) > 0 && r.Handshakes[0].Method == "" {
-			break // the same ping, signed
+		if slices.ContainsFunc(r.Handshakes, func(h Handshake) bool { return maps.Equal(h.When, u.When) }) {
+			continue // the same ping, signed
 		}
 		if strings.Contains(u.Answer.Body, "{json:") {
 			all = append(all, "signed challenge")

@@ -210,8 +210,8 @@ func (t template) text(q *request) string {
 	var b strings.Builder
 	for _, p := range t {
 		v := q.value(p)
-		if v == "" && !p.optional {
-			return ""
+		if v == "" && !p.optional || v == batch && p.several == orBatch {
+			return v // of several events of one kind and another
 		}
 		b.WriteString(v)
 	}

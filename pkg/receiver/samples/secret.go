@@ -44,6 +44,8 @@ func Secret(r *receiver.Receiver) (string, error) {
 		return hex.EncodeToString(key), nil
 	case "base64":
 		return base64.StdEncoding.EncodeToString(key), nil
+	case "salesforce-id":
+		return "00D000000000062EAA", nil
 	case "whsec-base64":
 		return "whsec_" + base64.StdEncoding.EncodeToString(key), nil
 	case "pem":
