@@ -52,6 +52,7 @@ type served struct {
 	Secrets  int      `json:"secrets"`
 	MaxBody  int64    `json:"max_body"`
 	BudgetMS int64    `json:"budget_ms"`
+	Answer   string   `json:"answer,omitempty"` // the chain that answers the sender
 }
 
 type chain struct {
@@ -153,10 +154,14 @@ func (c *checkCmd) sum(path string, file *config.File, all []*receiver.Source, e
 		return sum
 	}
 	for i, s := range all {
-		sum.Sources = append(sum.Sources, served{
+		one := served{
 			Name: s.Name(), Methods: s.Methods(), Path: sources.URL(c.Prefix, s),
 			Secrets: len(file.Sources[i].Secrets), MaxBody: s.MaxBody(), BudgetMS: s.Budget().Milliseconds(),
-		})
+		}
+		if a := file.Sources[i].Answer; a != nil {
+			one.Answer = a.Wait
+		}
+		sum.Sources = append(sum.Sources, one)
 	}
 	for i := range file.Chains {
 		sum.Chains = append(sum.Chains, sumChain(&file.Chains[i]))
@@ -173,6 +178,10 @@ func sumChain(c *config.Chain) chain {
 			s.To = h.HTTP.Target()
 		case h.Notify != nil:
 			s.To = h.Notify.Type
+		case h.Respond != nil:
+			s.To = "the sender"
+		case h.Reply != nil:
+			s.To = strings.Join(h.Reply.Hosts, ", ")
 		}
 		out.Handlers = append(out.Handlers, s)
 	}
@@ -186,6 +195,9 @@ func (s *summary) print(out io.Writer) error {
 	for _, src := range s.Sources {
 		fmt.Fprintf(w, "\nsource %s\t%s %s\t%d secret(s)\tbodies up to %d KiB\tanswers within %g s",
 			src.Name, strings.Join(src.Methods, ","), src.Path, src.Secrets, src.MaxBody>>10, float64(src.BudgetMS)/1000)
+		if src.Answer != "" {
+			fmt.Fprintf(w, ", by the chain %s", src.Answer)
+		}
 	}
 	if len(s.Sources) > 0 {
 		fmt.Fprintln(w)

@@ -4,6 +4,7 @@ package handler
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -48,12 +49,22 @@ func Do(f func(ctx context.Context, e *event.Event) error) Handler {
 
 // Response ends a chain with an answer for the sender.
 type Response struct {
-	// Status of the answer; 0 is 200.
+	// Status of the answer, 200 to 599; 0 is 200.
 	Status int
-	// Header of the answer, of which Content-Type is the usual one.
+	// Header of the answer, of which Content-Type is the usual one; 4 KiB at most.
 	Header http.Header
-	// Body of the answer.
+	// Body of the answer, 256 KiB at most.
 	Body []byte
+}
+
+// JSON is a [Response] with v as its body. What has no JSON form will not have one
+// at the next attempt either: the error is a [Never].
+func JSON(status int, v any) (*Response, error) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return nil, Never(fmt.Errorf("write the response: %w", err))
+	}
+	return &Response{Status: status, Header: http.Header{"Content-Type": {"application/json"}}, Body: body}, nil
 }
 
 // Later says: try this handler again after d. It does not count as an attempt.
