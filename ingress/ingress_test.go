@@ -95,6 +95,24 @@ func TestPingIsNotStored(t *testing.T) {
 	}
 }
 
+// Notion sends its token to the URL only: while it is set up, the log tells it.
+func TestHandshakeTellsTheOperator(t *testing.T) {
+	for _, told := range []bool{true, false} {
+		config := receiver.SourceConfig{Receiver: "notion"}
+		if told {
+			config.Params = map[string]string{"setup": "open"}
+		}
+		notion := source(t, config)
+		d := newDoor(t, notion)
+		r := d.request(notion, "/webhooks/notion", `{"verification_token":"secret_of_notion"}`, nil)
+		r.Header.Set("X-Notion-Signature", "sha256="+strings.Repeat("0", 64))
+		resp, _ := d.send(r)
+		if (resp.StatusCode == http.StatusOK) != told || strings.Contains(d.log.String(), "secret_of_notion") != told || d.storedCount() != 0 {
+			t.Errorf("told: want %v; status %d, log %s", told, resp.StatusCode, d.log.String())
+		}
+	}
+}
+
 func TestAliasAndPrefix(t *testing.T) {
 	s := source(t, receiver.SourceConfig{Receiver: "standard-webhooks"})
 	d := open(t, ingress.Config{Prefix: "/"}, testbroker.New(t), s)

@@ -65,6 +65,62 @@ func TestHandshakes(t *testing.T) {
 	}
 }
 
+// Asana sends the secret, and wants to see it again. Whoever creates a webhook is
+// told it too.
+func TestAsanaHandshake(t *testing.T) {
+	const secret = "b537207f20cbfa02357cf448134da559e8bd39d61597dcd5631b8012eae53e81" // of https://developers.asana.com/reference/createwebhook
+	s := newSource(t, SourceConfig{Receiver: "asana", Secrets: []Secret{text("none yet")}})
+	r := httptest.NewRequest(http.MethodPost, "/webhooks/asana", nil)
+	r.Header.Set("X-Hook-Secret", secret)
+	got, err := s.Receive(r, nil, now)
+	if err != nil || got.Event != nil || got.Answer.Status != 200 || got.Answer.Header.Get("X-Hook-Secret") != secret {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	if got.Tell != "" {
+		t.Errorf("told %q", got.Tell)
+	}
+	r.Header.Set("X-Hook-Signature", strings.Repeat("0", 64))
+	if got, err := s.Receive(r, []byte(`{"events":[]}`), now); reasonOf(err) != SignatureWrong || got.Answer.Header != nil {
+		t.Errorf("a request with a signature is a handshake: %+v, %v", got, err)
+	}
+}
+
+// Notion's token comes in a request that is signed with it. The operator must
+// see it, and only for as long as he wants to.
+func TestNotionHandshake(t *testing.T) {
+	const token = "secret_abc123_verification_token" // of makenotion/notion-sdk-js test/webhooks.test.ts
+	body := []byte(`{"verification_token":"` + token + `"}`)
+	source := func(secret text, params map[string]string) *Source {
+		return newSource(t, SourceConfig{Receiver: "notion", Secrets: []Secret{secret}, Params: params})
+	}
+	genuine := signed(t, source(token, nil), "application/json", body, nil)
+	open := map[string]string{"setup": "open"}
+	for name, test := range map[string]struct {
+		source *Source
+		body   string
+		told   bool
+		want   Reason
+	}{
+		"while it is set up":      {source("none yet", open), string(body), true, ""},
+		"an event meanwhile":      {source("none yet", open), `{"type":"page.created"}`, false, SignatureWrong},
+		"not set up":              {source("none yet", nil), string(body), false, SignatureWrong},
+		"set up, and sent again":  {source(token, nil), string(body), false, ""},
+		"no token":                {source("none yet", open), `{"verification_token":""}`, false, SignatureWrong},
+		"a token of several rows": {source("none yet", open), `{"verification_token":"a\nlevel=ERROR"}`, false, ""},
+		"a token without an end":  {source("none yet", open), `{"verification_token":"` + strings.Repeat("x", 1000) + `"}`, false, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := test.source.Receive(genuine, []byte(test.body), now)
+			if reasonOf(err) != test.want || got.Event != nil {
+				t.Fatalf("event %v, error %v, want %q", got.Event, err, test.want)
+			}
+			if strings.Contains(got.Tell, token) != test.told || !test.told && got.Tell != "" {
+				t.Errorf("told %q", got.Tell)
+			}
+		})
+	}
+}
+
 func TestSignedHandshakes(t *testing.T) {
 	plain := `{"event":"endpoint.url_validation","payload":{"plainToken":"p"}}`
 	mac := hmac.New(sha256.New, []byte("user:password"))

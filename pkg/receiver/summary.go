@@ -114,10 +114,14 @@ func (r *Receiver) scheme() string {
 func (r *Receiver) handshake() string {
 	var all []string
 	for _, h := range r.Handshakes {
-		switch h.Method {
-		case "", http.MethodPost:
+		switch post := h.Method == "" || h.Method == http.MethodPost; {
+		case h.Tell != "":
+			all = append(all, "the secret itself")
+		case post && len(h.Answer.Headers) > 0:
+			all = append(all, "header to echo")
+		case post:
 			all = append(all, "unsigned ping")
-		case http.MethodGet:
+		case h.Method == http.MethodGet:
 			all = append(all, "GET with a challenge")
 		default:
 			all = append(all, h.Method)
