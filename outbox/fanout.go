@@ -183,7 +183,7 @@ func (f *fanout) cursor(shard int, h *stream.Held) string {
 func (f *fanout) settleUnreadable(ctx context.Context, h *stream.Held, cause error) error {
 	f.log.Error("a stored notification cannot be read; it is kept as a dead letter",
 		"seq", h.Seq, "reason", ReasonUnreadable, "error", cause)
-	if err := publishUnreadable(ctx, f.broker, h, stream.DeadEvent(fanoutName), cause); err != nil {
+	if err := publishUnreadable(ctx, f.broker, h, stream.DeadNotification, cause); err != nil {
 		return err
 	}
 	if err := f.ledger.Record(ctx, stream.Record{Seq: h.Seq, Outcome: outcomeDead}); err != nil {

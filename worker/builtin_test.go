@@ -157,7 +157,7 @@ func TestReplyIsHandedToTheOutbox(t *testing.T) {
 			publishEvent(t, b, slash(test.to))
 			if test.want == "" {
 				waitFor(t, func() bool { return len(records(t, b, "slash", 0)) == 1 })
-				letter, err := b.Last(t.Context(), stream.Dead, stream.DeadEvent("slash"))
+				letter, err := b.Last(t.Context(), stream.Dead, stream.DeadEvents("slash"))
 				if err != nil {
 					t.Fatal(err)
 				}

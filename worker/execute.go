@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/belay-hooks/belay/internal/standing"
 	"github.com/belay-hooks/belay/pkg/event"
 	"github.com/belay-hooks/belay/pkg/handler"
 	"github.com/belay-hooks/belay/pkg/stream"
@@ -49,6 +50,8 @@ type outcome struct {
 	handler  string        // again, dead: the step that failed
 	reason   reason        // dead
 	err      error         // again, dead
+
+	keepValues bool // dead: the values are in PROGRESS only
 }
 
 // execute runs the steps in order, from where the chain stands, and brings the
@@ -84,7 +87,7 @@ func (r *runner) execute(ctx context.Context, t *task) outcome {
 }
 
 // remaining are the steps that have not finished.
-func (r *runner) remaining(p progress) []handler.Step {
+func (r *runner) remaining(p standing.Progress) []handler.Step {
 	if p.Next == "" {
 		return r.steps
 	}
@@ -139,9 +142,9 @@ func (r *runner) failed(t *task, step handler.Step, o outcome, err error) outcom
 	delay, later := handler.AsLater(err)
 	if !later {
 		p.Failed++
-		p.fail(failure{Handler: step.Name, Attempt: p.Failed, Time: time.Now().UTC(), Error: err.Error()})
+		p.Fail(standing.Failure{Handler: step.Name, Attempt: p.Failed, Time: time.Now().UTC(), Error: err.Error()})
 	}
-	age := time.Since(t.event.Time)
+	age := p.Age(t.event.Time)
 	wait, more := r.chain.Retry.Next(max(p.Failed, 1), age, rand.Float64())
 	switch {
 	case handler.IsNever(err):

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"sync"
 	"time"
 
+	"github.com/belay-hooks/belay/internal/standing"
 	"github.com/belay-hooks/belay/pkg/event"
 	"github.com/belay-hooks/belay/pkg/handler"
 	"github.com/belay-hooks/belay/pkg/stream"
@@ -24,7 +26,7 @@ type runner struct {
 	ledgers  []*stream.Ledger // by shard
 	incoming []*stream.Consumer
 	parked   *stream.Consumer
-	progress *stream.Bucket
+	progress standing.Log
 }
 
 func (w *Worker) newRunner(ctx context.Context, c handler.Chain) (*runner, error) {
@@ -44,7 +46,7 @@ func (w *Worker) newRunner(ctx context.Context, c handler.Chain) (*runner, error
 		Worker: w, chain: c, steps: c.Sorted(),
 		log:      w.config.Logger.With("chain", c.Name),
 		slots:    stream.NewSlots(c.Concurrency),
-		progress: b.Bucket(stream.Progress),
+		progress: standing.NewLog(b),
 	}
 	patterns := make([]event.Pattern, len(c.Events))
 	for i, text := range c.Events {
@@ -103,15 +105,17 @@ type task struct {
 	touched bool // the chain may have worked on it before
 	kept    bool // it has an entry in PROGRESS
 
+	reference string // of a parked event: where its body is if not with it; see standing.Turn
+
 	event    *event.Event // nil until there is something to run
-	progress progress
+	progress standing.Progress
 }
 
 func (r *runner) handleParked(ctx context.Context, h *stream.Held) {
 	t := &task{held: h, parked: true, touched: true}
 	var err error
 	if t.Place, err = stream.ParseRetry(h.Subject); err == nil {
-		t.turn, err = turnOf(h.Header)
+		t.turn, err = standing.TurnOf(h.Header)
 	}
 	if err != nil || t.Shard >= len(r.ledgers) {
 		r.log.Error("a parked event cannot be read and is dropped; its progress is kept", "subject", h.Subject, "error", err)
@@ -183,11 +187,11 @@ func (r *runner) prepare(ctx context.Context, t *task) (stream.Verdict, error) {
 	switch p := &t.progress; {
 	case p.Outcome != "":
 		// It ended, and the process died before the message was acknowledged.
-		return r.record(ctx, t, outcome{kind: p.Outcome})
+		return r.record(ctx, t, outcome{kind: outcomeKind(p.Outcome)})
 	case t.turn < p.Turn:
 		return r.parkAgain(ctx, t)
 	case t.parked && !t.kept:
-		return r.settleUnreadable(ctx, t, fmt.Errorf("where the chain stood in the event: %w", stream.ErrNotFound))
+		return r.settleForgotten(ctx, t)
 	case t.turn > p.Turn:
 		// The progress was stored first: a replica was asked that lags behind.
 		return stream.Verdict{}, fmt.Errorf("turn %d is due, and the progress that was read is of turn %d", t.turn, p.Turn)
@@ -233,19 +237,16 @@ func gone(err error) bool {
 // readEvent decodes the event, which a parked message may only refer to.
 func (r *runner) readEvent(ctx context.Context, t *task) (*event.Event, error) {
 	b := r.config.Broker
-	if t.parked && first(t.held.Header, headerReference) != "" {
+	if reference := standing.First(t.held.Header, standing.HeaderReference); t.parked && reference != "" {
+		t.reference = reference
 		stored, err := b.Get(ctx, stream.In(t.Shard), t.Seq)
+		if seq, e := strconv.ParseUint(reference, 10, 64); e == nil && reference != standing.InPlace {
+			stored, err = b.Get(ctx, stream.Dead, seq)
+		}
 		if err != nil {
 			return nil, err
 		}
 		return b.ReadEvent(ctx, stored)
 	}
 	return b.Event(ctx, t.held)
-}
-
-func first(header map[string][]string, name string) string {
-	if v := header[name]; len(v) > 0 {
-		return v[0]
-	}
-	return ""
 }

@@ -2,31 +2,16 @@ package worker
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
-	"strconv"
+	"maps"
 	"time"
 
+	"github.com/belay-hooks/belay/internal/standing"
 	"github.com/belay-hooks/belay/pkg/event"
 	"github.com/belay-hooks/belay/pkg/stream"
 )
-
-// The headers of a parked event and of a dead letter, besides the event's own.
-const (
-	headerTurn      = "belay-turn"      // which turn is due
-	headerReference = "belay-reference" // the body is in IN only
-	headerChain     = "belay-chain"
-	headerHandler   = "belay-handler" // the step that failed last
-	headerReason    = "belay-reason"
-	headerPlace     = "belay-place"    // <shard>.<seq>.<run> in IN
-	headerFailures  = "belay-failures" // JSON: the last failed attempts
-)
-
-// maxParkedBody is the largest body that is parked with its event; of a larger
-// one only the place in IN is.
-const maxParkedBody = 64 << 10
 
 // settle makes an outcome durable, and returns what the broker is to be told then
 // and the outcome that it came to. Every arrow is a write that was confirmed before the next begins. An
@@ -45,7 +30,7 @@ func (r *runner) settle(ctx context.Context, t *task, o outcome) (v stream.Verdi
 	case done, responded:
 		v, err = r.end(ctx, t, o)
 	case dead:
-		if err = r.bury(ctx, t, o); err == nil {
+		if err = r.bury(ctx, t, &o); err == nil {
 			v, err = r.end(ctx, t, o)
 		}
 	case again:
@@ -72,9 +57,15 @@ func (r *runner) postpone(ctx context.Context, t *task, wait time.Duration) (str
 // end records that the chain is through with the event.
 func (r *runner) end(ctx context.Context, t *task, o outcome) (stream.Verdict, error) {
 	if t.kept {
-		t.progress.Outcome = o.kind
-		t.progress.Values = nil // nobody reads them any more
-		if err := r.writeProgress(ctx, t); err != nil {
+		t.progress.Outcome = string(o.kind)
+		if !o.keepValues {
+			t.progress.Values = nil // nobody reads them any more
+		}
+		write := r.writeProgress
+		if o.kind == dead {
+			write = r.endProgress
+		}
+		if err := write(ctx, t); err != nil {
 			return stream.Verdict{}, err
 		}
 	}
@@ -105,23 +96,11 @@ func (r *runner) park(ctx context.Context, t *task, until time.Time) (stream.Ver
 
 // nextTurn is the message that brings the event back when its turn is due.
 func (r *runner) nextTurn(t *task, parked *event.Event) stream.Message {
-	e := *parked
-	reference := len(e.Body) > maxParkedBody
-	if reference {
-		e.Body = nil
-	}
-	header, data := e.Encode()
-	header[headerTurn] = []string{strconv.Itoa(t.progress.Turn)}
-	if reference {
-		header[headerReference] = []string{"1"}
-	}
-	return stream.Message{Subject: r.dueSubject(t), Header: header, Data: data}
+	return standing.Turn(r.chain.Name, t.Place, t.progress.Turn, parked, t.reference)
 }
 
 func (r *runner) waitSubject(t *task) string { return stream.RetryWait(r.chain.Name, t.Place) }
 func (r *runner) dueSubject(t *task) string  { return stream.RetryDue(r.chain.Name, t.Place) }
-
-func turnOf(header map[string][]string) (int, error) { return strconv.Atoi(first(header, headerTurn)) }
 
 // parkAgain settles the message that an event was parked from: the process died
 // before the ack. If it died before the schedule was stored, the schedule is made
@@ -136,7 +115,7 @@ func (r *runner) parkAgain(ctx context.Context, t *task) (stream.Verdict, error)
 		case err != nil:
 			return stream.Verdict{}, err
 		}
-		if turn, err := turnOf(m.Header); err == nil && turn >= t.progress.Turn {
+		if turn, err := standing.TurnOf(m.Header); err == nil && turn >= t.progress.Turn {
 			return stream.Ack, nil
 		}
 		if subject == r.waitSubject(t) {
@@ -151,37 +130,43 @@ func (r *runner) parkAgain(ctx context.Context, t *task) (stream.Verdict, error)
 		return stream.Verdict{}, err
 	}
 	// Another worker may just have parked it for a later turn: that one stays.
-	return stream.Ack, r.config.Broker.Reschedule(ctx, r.nextTurn(t, e), r.waitSubject(t), t.progress.Until, waiting)
+	return stream.Ack, r.config.Broker.Reschedule(ctx, standing.Once(r.nextTurn(t, e), t.progress.Turn), r.waitSubject(t), t.progress.Until, waiting)
 }
 
 // bury stores the event whole as a dead letter.
-func (r *runner) bury(ctx context.Context, t *task, o outcome) error {
-	failures, err := failuresHeader(t.progress.Failures)
-	if err != nil {
-		return err
-	}
+func (r *runner) bury(ctx context.Context, t *task, o *outcome) error {
 	header, data := t.event.Encode()
-	r.describeDead(header, t, o)
-	header[headerFailures] = []string{failures}
-	return r.publishDead(ctx, t, header, data)
+	l := r.letter(t, *o)
+	l.Whole, l.Values = true, t.progress.Values
+	err := r.publishDead(ctx, t, l, header, data)
+	if errors.Is(err, stream.ErrTooLarge) && len(l.Values) > 0 {
+		l.Values, l.ValuesLeftOut = nil, true
+		err = r.publishDead(ctx, t, l, header, data)
+	}
+	if err == nil && l.ValuesLeftOut && o.reason != reasonTooLarge {
+		t.kept, o.keepValues = true, true
+	}
+	return err
 }
 
-// maxFailuresHeader bounds what the failures take of a dead letter's headers. The
-// broker takes 64 KiB of them in all, and the event has its own.
-const maxFailuresHeader = 16 << 10
-
-// failuresHeader writes the last of the failures, as many as fit.
-func failuresHeader(failures []failure) (string, error) {
-	for {
-		data, err := json.Marshal(failures)
-		if err != nil {
-			return "", fmt.Errorf("dead letter: %w", err)
-		}
-		if len(data) <= maxFailuresHeader {
-			return string(data), nil
-		}
-		failures = failures[1:]
+// settleForgotten gives up a parked event of which it is not known any more where
+// the chain stood in it. The event itself may be whole.
+func (r *runner) settleForgotten(ctx context.Context, t *task) (stream.Verdict, error) {
+	cause := fmt.Errorf("where the chain stood in the event: %w", stream.ErrNotFound)
+	e, err := r.readEvent(ctx, t)
+	switch {
+	case gone(err):
+		return r.settleUnreadable(ctx, t, cause)
+	case err != nil:
+		return stream.Verdict{}, err
 	}
+	t.event = e
+	defer func() { t.event = nil }() // it is not to be run
+	o := outcome{kind: dead, reason: reasonExpired, err: cause}
+	if err := r.bury(ctx, t, &o); err != nil {
+		return stream.Verdict{}, err
+	}
+	return r.endUnrun(ctx, t, o)
 }
 
 // settleUnreadable gives up what is no event, or whose body is gone.
@@ -190,32 +175,40 @@ func (r *runner) settleUnreadable(ctx context.Context, t *task, cause error) (st
 	if errors.Is(cause, stream.ErrNotFound) {
 		o.reason = reasonExpired
 	}
-	header := stream.Portable(t.held.Header)
-	r.describeDead(header, t, o)
-	if err := r.publishDead(ctx, t, header, t.held.Data); err != nil {
+	if err := r.publishDead(ctx, t, r.letter(t, o), stream.Portable(t.held.Header), t.held.Data); err != nil {
 		return stream.Verdict{}, err
 	}
+	return r.endUnrun(ctx, t, o)
+}
+
+// endUnrun ends an event that was given up without a handler having run.
+func (r *runner) endUnrun(ctx context.Context, t *task, o outcome) (stream.Verdict, error) {
 	v, err := r.end(ctx, t, o)
 	if err != nil {
 		return v, err
 	}
-	r.log.Error("event given up", "shard", t.Shard, "seq", t.Seq, "reason", o.reason, "error", cause)
+	r.log.Error("event given up", "shard", t.Shard, "seq", t.Seq, "run", t.Run, "reason", o.reason, "error", o.err)
 	r.metrics.settled(r.chain.Name, o)
 	return v, nil
 }
 
-func (r *runner) describeDead(header map[string][]string, t *task, o outcome) {
-	header[headerChain] = []string{r.chain.Name}
-	header[headerHandler] = []string{o.handler}
-	header[headerReason] = []string{string(o.reason)}
-	header[headerPlace] = []string{t.String()}
+func (r *runner) letter(t *task, o outcome) *standing.Letter {
+	return &standing.Letter{
+		LetterID: stream.LetterID{Chain: r.chain.Name, Place: t.Place, Redrives: t.progress.Redrives},
+		Handler:  o.handler, Order: t.progress.Order, Reason: string(o.reason),
+		Attempts: t.progress.Total, Failures: t.progress.Failures,
+	}
 }
 
-func (r *runner) publishDead(ctx context.Context, t *task, header map[string][]string, data []byte) error {
+func (r *runner) publishDead(ctx context.Context, t *task, l *standing.Letter, header map[string][]string, data []byte) error {
+	header = maps.Clone(header)
+	if err := l.Describe(header, len(data)); err != nil {
+		return err
+	}
 	return stream.WaitOut(ctx, func() error {
 		_, err := r.config.Broker.Publish(ctx, stream.Message{
-			Subject: stream.DeadEvent(r.chain.Name), Header: header, Data: data,
-			ID: stream.ProgressKey(r.chain.Name, t.Place), Parts: stream.DeadEventParts(r.chain.Name),
+			Subject: stream.DeadEvent(l.LetterID), Header: header, Data: data,
+			ID: l.LetterID.String(), Parts: stream.DeadEventParts(r.chain.Name),
 		})
 		return err
 	})

@@ -67,7 +67,7 @@ func TestParkedEventWhoseProgressIsGoneBecomesADeadLetter(t *testing.T) {
 	}
 	start(t, worker.Config{Broker: b}, handler.Chain{Name: "c", Steps: []handler.Step{c.step(1, "a", nil)}})
 	waitFor(t, func() bool { return len(records(t, b, "c", 0)) == 1 })
-	m, err := b.Last(t.Context(), stream.Dead, stream.DeadEvent("c"))
+	m, err := b.Last(t.Context(), stream.Dead, stream.DeadEvents("c"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +102,7 @@ func TestWhatDoesNotFitIsGivenUp(t *testing.T) {
 			start(t, worker.Config{Broker: b}, handler.Chain{Name: "c", Retry: retry, Steps: tc.steps(&c)})
 			publish(t, b, "e", "push")
 			waitFor(t, func() bool { return len(records(t, b, "c", 0)) == 1 })
-			m, err := b.Last(t.Context(), stream.Dead, stream.DeadEvent("c"))
+			m, err := b.Last(t.Context(), stream.Dead, stream.DeadEvents("c"))
 			if err != nil {
 				t.Fatal(err)
 			}

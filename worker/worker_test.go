@@ -261,7 +261,7 @@ func TestEventIsGivenUpAsADeadLetter(t *testing.T) {
 			if got := len(c.all()); got != tc.runs+1 {
 				t.Errorf("handlers ran %d times, want fine once and bad %d times: %v", got, tc.runs, c.all())
 			}
-			m, err := b.Last(t.Context(), stream.Dead, stream.DeadEvent("c"))
+			m, err := b.Last(t.Context(), stream.Dead, stream.DeadEvents("c"))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -301,7 +301,7 @@ func TestLargeEventIsGivenUpWhole(t *testing.T) {
 		t.Fatal(err)
 	}
 	waitFor(t, func() bool { return len(records(t, b, "c", 0)) == 1 })
-	m, err := b.Last(t.Context(), stream.Dead, stream.DeadEvent("c"))
+	m, err := b.Last(t.Context(), stream.Dead, stream.DeadEvents("c"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -520,7 +520,7 @@ func TestForeignMessageBecomesADeadLetter(t *testing.T) {
 		t.Fatal(err)
 	}
 	waitFor(t, func() bool { return len(records(t, b, "c", 0)) == 1 })
-	m, err := b.Last(t.Context(), stream.Dead, stream.DeadEvent("c"))
+	m, err := b.Last(t.Context(), stream.Dead, stream.DeadEvents("c"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -135,11 +135,14 @@ const watchReload = 5 * time.Minute
 
 // Watch tells w what the bucket holds until ctx ends. Trouble with the broker
 // is waited out.
-func (k *Bucket) Watch(ctx context.Context, w Watcher) {
+func (k *Bucket) Watch(ctx context.Context, w Watcher) { k.WatchFiltered(ctx, ">", w) }
+
+// WatchFiltered is [Bucket.Watch] for the keys that a filter selects.
+func (k *Bucket) WatchFiltered(ctx context.Context, filter string, w Watcher) {
 	for ctx.Err() == nil {
 		said := false
 		_ = retry(ctx, func() error { // fails only when ctx ends
-			err := k.watch(ctx, w)
+			err := k.watch(ctx, filter, w)
 			if err != nil && !said {
 				k.b.log.Warn("watch of a bucket lost, trying again", "bucket", k.name, "error", err)
 				said = true
@@ -150,15 +153,15 @@ func (k *Bucket) Watch(ctx context.Context, w Watcher) {
 }
 
 // watch runs one watch, until it has to be begun again.
-func (k *Bucket) watch(ctx context.Context, w Watcher) error {
+func (k *Bucket) watch(ctx context.Context, filter string, w Watcher) error {
 	epoch := k.b.epoch()
 	kv, err := k.kv(ctx)
 	if err != nil {
 		return err
 	}
-	watcher, err := kv.WatchAll(ctx)
+	watcher, err := kv.Watch(ctx, filter)
 	if err != nil {
-		return k.failed("watch", ">", err)
+		return k.failed("watch", filter, err)
 	}
 	defer func() { _ = watcher.Stop() }() // it fails for a lost connection: nothing is left to stop
 	check, reload := time.NewTicker(watchCheck), time.NewTimer(watchReload)

@@ -51,6 +51,9 @@ func RetryDue(chain string, p Place) string { return "belay.retry.due." + chain 
 // RetryDueAll selects all that is due of a chain.
 func RetryDueAll(chain string) string { return "belay.retry.due." + chain + ".>" }
 
+// RetryAll selects what is parked of one event in a chain, waiting and due.
+func RetryAll(chain string, p Place) string { return "belay.retry.*." + chain + "." + p.String() }
+
 // ParseRetry reads the place from a subject of [RetryWait] or [RetryDue].
 func ParseRetry(subject string) (Place, error) {
 	// belay retry <wait or due> <chain> <place>

@@ -156,6 +156,9 @@ func (b *Broker) settled(ctx context.Context, s jetstream.Stream, state jetstrea
 	first, slowest = state.LastSeq+1, nobody
 	list := s.ListConsumers(ctx)
 	for c := range list.Info() {
+		if strings.HasPrefix(c.Name, scanPrefix) {
+			continue // it settles nothing
+		}
 		next := c.AckFloor.Stream + 1
 		// The floor stands at the last message that the consumer selects, and a
 		// rare one may be far back.

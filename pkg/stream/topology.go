@@ -63,7 +63,10 @@ func Out(shard int) string { return "OUT_" + strconv.Itoa(shard) }
 //	belay.out.<shard>.{wait,due}.<subscription>.<delivery>
 //	belay.out.<shard>.cursor.<notification>
 //	belay.attempt.<subscription>
-//	belay.dead.in.<chain>, belay.dead.out.<subscription>
+//	belay.dead.in.<chain>.<shard>.<seq>.<run>.<redrives>
+//	belay.dead.closed.<chain>.<shard>.<seq>.<run>.<redrives>
+//	belay.dead.body.<chain>.<shard>.<seq>.<run>
+//	belay.dead.notify, belay.dead.out.<subscription>
 type Topology struct {
 	// Shards is the number n of IN and of OUT streams. It is stored when they
 	// are made and is part of deduplication and order: another number is
@@ -309,12 +312,6 @@ func OutCursor(shard int, notification string) string {
 
 // AttemptSubject is where the attempts of a subscription's deliveries are kept.
 func AttemptSubject(subscription string) string { return "belay.attempt." + subscription }
-
-// DeadEvent is where the events are kept that a chain has given up.
-func DeadEvent(chain string) string { return "belay.dead.in." + chain }
-
-// DeadEventParts is where the parts of their large bodies are.
-func DeadEventParts(chain string) string { return "belay.part.dead." + chain }
 
 // DeadDelivery is where the deliveries of a subscription are kept that were
 // given up.

@@ -1,0 +1,60 @@
+package standing
+
+import (
+	"strconv"
+
+	"github.com/belay-hooks/belay/pkg/event"
+	"github.com/belay-hooks/belay/pkg/stream"
+)
+
+const (
+	headerTurn = "belay-turn" // which turn is due
+	// HeaderReference says where the body is that did not travel with its event: 1,
+	// at the event's own place in IN, or the number of the message in DEAD.
+	HeaderReference = "belay-reference"
+
+	// InPlace is the reference to the event's own place.
+	InPlace = "1"
+)
+
+// MaxParkedBody is the largest body that is parked with its event; of a larger
+// one only a reference is.
+const MaxParkedBody = 64 << 10
+
+// Turn is the message that brings an event back to its chain when the turn is
+// due. The reference is where the body is if it is too large to travel along;
+// empty: [InPlace].
+func Turn(chain string, place stream.Place, turn int, parked *event.Event, reference string) stream.Message {
+	e := *parked
+	large := len(e.Body) > MaxParkedBody
+	if large {
+		e.Body = nil
+	}
+	header, data := e.Encode()
+	header[headerTurn] = []string{strconv.Itoa(turn)}
+	if large {
+		if reference == "" {
+			reference = InPlace
+		}
+		header[HeaderReference] = []string{reference}
+	}
+	return stream.Message{Subject: stream.RetryDue(chain, place), Header: header, Data: data}
+}
+
+// TurnOf is the turn that a message of RETRY is due for.
+func TurnOf(header map[string][]string) (int, error) { return strconv.Atoi(First(header, headerTurn)) }
+
+// Once gives the message of a turn an id, so that two who make up for it at the
+// same time store one.
+func Once(m stream.Message, turn int) stream.Message {
+	m.ID = m.Subject + "." + strconv.Itoa(turn)
+	return m
+}
+
+// First is the first value of a header; empty if there is none.
+func First(header map[string][]string, name string) string {
+	if v := header[name]; len(v) > 0 {
+		return v[0]
+	}
+	return ""
+}
