@@ -101,7 +101,7 @@ func TestUsage(t *testing.T) {
 }
 
 func TestHelpOfEveryVerb(t *testing.T) {
-	for _, verb := range []string{"", "serve", "send", "check", "verify", "migrate", "version"} {
+	for _, verb := range []string{"", "serve", "send", "check", "verify", "schema", "migrate", "version"} {
 		args := []string{verb, "--help"}
 		if verb == "" {
 			args = nil

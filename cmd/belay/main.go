@@ -43,6 +43,7 @@ type cli struct {
 	Bench     benchCmd     `cmd:"" help:"Measure this machine, under load."`
 	Migrate   migrateCmd   `cmd:"" help:"Create or update the streams and buckets on a NATS server."`
 	Receivers receiversCmd `cmd:"" help:"List the providers that Belay knows, or explain how to set one up."`
+	Schema    schemaCmd    `cmd:"" help:"Print the JSON schema of the configuration file, or of a receiver, for editors."`
 	Version   versionCmd   `cmd:"" help:"Print the version."`
 }
 

@@ -65,6 +65,10 @@ const (
 	CauseProvider Cause = "provider"
 	// CauseHandshake: a handshake with another token.
 	CauseHandshake Cause = "handshake"
+	// CauseToken: a token is not what it must be, or the provider does not know the request.
+	CauseToken Cause = "token"
+	// CauseUnreachable: keys could not be fetched, or the provider not be asked.
+	CauseUnreachable Cause = "unreachable"
 	// CauseContent: the request is genuine, and its body is not what it must be.
 	CauseContent Cause = "content"
 )
@@ -123,6 +127,10 @@ func (s *Source) Diagnose(c Case) Diagnosis {
 		return Diagnosis{CauseRepeated, c.Refusal.Detail, "Look for a proxy that adds the header again. Two values could mean two things to two programs, so none is taken."}
 	case HandshakeWrong:
 		return Diagnosis{CauseHandshake, c.Refusal.Detail, "Compare the verification token and the parameters of the source with what is entered at the provider."}
+	case ClaimWrong:
+		return i.token()
+	case KeysUnavailable, ProviderUnavailable:
+		return Diagnosis{CauseUnreachable, c.Refusal.Detail, "Let Belay reach the provider: look at its way out (proxy, firewall, DNS). The sender is asked to try again."}
 	case SecretUnavailable:
 		return Diagnosis{CauseSecretUnavailable, c.Refusal.Detail, "Make the secret readable for Belay; belay check tells which one is not."}
 	}
@@ -156,6 +164,9 @@ func (i *inquest) wrong() Diagnosis {
 	if i.Refusal.Reason == SignedMissing {
 		return Diagnosis{CausePartMissing, i.Refusal.Detail, "Look whether a proxy drops it, and whether this is a request of " + i.receiver.Name + " at all."}
 	}
+	if len(i.plain) == 0 {
+		return i.token()
+	}
 	if d, ok := i.malformed(); ok {
 		return d
 	}
@@ -165,6 +176,11 @@ func (i *inquest) wrong() Diagnosis {
 		detail += "; " + hint
 	}
 	return Diagnosis{CauseOtherSecret, detail, advice}
+}
+
+// token tells what a scheme has told that compares more than a signature.
+func (i *inquest) token() Diagnosis {
+	return Diagnosis{CauseToken, i.Refusal.Detail, "Compare the parameters of the source (belay receivers " + i.receiver.Slug + ") with what the provider shows, and see whether this is its request at all."}
 }
 
 // first is the first finding.
@@ -198,6 +214,9 @@ func (i *inquest) timestamp() Diagnosis {
 	if other, ok := i.otherReceiver(); ok {
 		return other
 	}
+	if i.clock == nil {
+		return i.token()
+	}
 	text := i.clock.first(i.q)
 	for _, name := range unitNames {
 		if t, err := units[name].parse(text); err == nil && near(t, i.Now) {
@@ -224,6 +243,9 @@ func (i *inquest) otherUnit(name string) Diagnosis {
 
 // clockOff tells a wrong unit, a wrong clock and a request that came late apart.
 func (i *inquest) clockOff() Diagnosis {
+	if i.clock == nil {
+		return Diagnosis{CauseClock, i.Refusal.Detail, "Compare this machine's clock (chronyc tracking) with the sender's; a captured request is verified with --at and the time of its capture."}
+	}
 	text, sent, err := i.clock.read(i.q)
 	if err == nil && !near(sent, i.Now) {
 		for _, name := range unitNames {

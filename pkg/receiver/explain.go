@@ -79,8 +79,14 @@ func (i *inquest) clockStep() Step {
 
 // signatureSteps are what is there, what it is of, and whether it fits.
 func (i *inquest) signatureSteps(n int, sig *signature) []Step {
-	candidates, keys := sig.candidates(nil, i.q), i.keys(sig)
 	form := i.receiver.Signatures[n]
+	switch {
+	case sig.callback != nil:
+		return []Step{{"signature", "none: the provider is asked", true}}
+	case sig.token != nil, sig.keys != nil:
+		return []Step{{"signature", sig.String() + ", with a key of the sender", i.q.value(sig.at) != ""}}
+	}
+	candidates, keys := sig.candidates(nil, i.q), i.keys(sig)
 	there := fmt.Sprintf("%s: %d well-formed (%s in %s)", sig.place, len(candidates), i.receiver.expand(form.Algorithm), i.receiver.expand(form.Encoding))
 	steps := []Step{{"signature", there, len(candidates) > 0}}
 	if len(sig.content) > 0 {

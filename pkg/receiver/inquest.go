@@ -16,14 +16,20 @@ import (
 type inquest struct {
 	*Source
 	Case
-	q    *request
-	left int // bytes that may still be hashed
+	q     *request
+	plain []*signature // those that are verified with nothing but the request and the secrets
+	left  int          // bytes that may still be hashed
 }
 
 func (s *Source) inquest(c Case) *inquest {
 	i := &inquest{Source: s, Case: c, left: c.Work}
 	if c.Work == 0 {
 		i.left = maxWork
+	}
+	for _, sig := range s.signatures {
+		if sig.keys == nil && sig.token == nil && sig.callback == nil && fetchesNothing(sig.algorithm) {
+			i.plain = append(i.plain, sig)
+		}
 	}
 	i.q = i.with(c.Body)
 	return i
@@ -45,7 +51,7 @@ func (i *inquest) with(body []byte) *request {
 	}
 	for _, item := range q.document.items(*i.items) {
 		one := &request{Request: q.Request, body: q.body, documents: i.document, source: i.Source, document: item}
-		if i.verifySignatures(one, i.Now) != nil {
+		if !i.holdsFor(one) {
 			return one
 		}
 	}
@@ -69,7 +75,7 @@ func (i *inquest) holds(sig *signature, key []byte, candidates [][]byte, q *requ
 		return false
 	}
 	_, missing := sig.content.missing(q)
-	return !missing && fetchesNothing(sig.algorithm) && sig.algorithm.match(key, candidates, sig.content, q)
+	return !missing && holdAll(sig.when, q) && sig.algorithm.match(key, candidates, sig.content, q)
 }
 
 // fetchesNothing reports whether an algorithm needs nothing but the request.
@@ -94,7 +100,7 @@ func (i *inquest) keys(sig *signature) [][]byte {
 
 // holdsFor tries all signatures and secrets with another form of the request.
 func (i *inquest) holdsFor(q *request) bool {
-	for _, sig := range i.signatures {
+	for _, sig := range i.plain {
 		candidates := sig.candidates(nil, q)
 		for _, key := range i.keys(sig) {
 			if i.holds(sig, key, candidates, q) {
@@ -108,7 +114,7 @@ func (i *inquest) holdsFor(q *request) bool {
 // written looks at how the signature is written: without its prefix, in another
 // encoding, with another hash, cut short.
 func (i *inquest) written() (Diagnosis, bool) {
-	for _, sig := range i.signatures {
+	for _, sig := range i.plain {
 		for _, key := range i.keys(sig) {
 			for item := range sig.items(i.q) {
 				if d, ok := i.reads(sig, key, item); ok {
@@ -200,12 +206,15 @@ func (i *inquest) truncated(sig *signature, a hmacOf, key, begin []byte) bool {
 
 // malformed tells that what stands there cannot be a signature.
 func (i *inquest) malformed() (Diagnosis, bool) {
-	for _, sig := range i.signatures {
+	for _, sig := range i.plain {
 		if len(sig.candidates(nil, i.q)) > 0 {
 			return Diagnosis{}, false
 		}
 	}
-	sig := i.signatures[0]
+	if len(i.plain) == 0 {
+		return Diagnosis{}, false
+	}
+	sig := i.plain[0]
 	detail := fmt.Sprintf("%s holds no signature", sig.place)
 	if sig.prefix != "" {
 		detail = fmt.Sprintf("%s holds no signature after %s", sig.place, sig.prefix)
@@ -229,7 +238,7 @@ func hashOf(size int) string {
 
 // otherKeyName tells that the request names a key that the source does not have.
 func (i *inquest) otherKeyName() (Diagnosis, bool) {
-	for _, sig := range i.signatures {
+	for _, sig := range i.plain {
 		named := sig.keyID.text(i.q)
 		if named == "" || i.hasKey(sig, named) {
 			continue
@@ -276,7 +285,7 @@ func (i *inquest) otherSource() (Diagnosis, bool) {
 // elsewhere looks for the signature in other headers.
 func (i *inquest) elsewhere() (Diagnosis, bool) {
 	for _, name := range i.lookalikes("sign", "hmac", "digest", "hash", "token", "auth") {
-		for _, sig := range i.signatures {
+		for _, sig := range i.plain {
 			moved := *sig
 			moved.at, moved.prefix, moved.separator = part{kind: header, arg: name}, "", ""
 			value := i.q.value(moved.at)
@@ -347,7 +356,7 @@ func (i *inquest) otherReceiver() (Diagnosis, bool) {
 
 // bodyHashed looks whether the URL holds the hash of another body.
 func (i *inquest) bodyHashed() (Diagnosis, bool) {
-	for _, sig := range i.signatures {
+	for _, sig := range i.plain {
 		if sig.bodyHash == "" || i.q.value(part{kind: queryParam, arg: sig.bodyHash}) == "" || sig.hashesBody(i.q) {
 			continue
 		}
@@ -369,7 +378,7 @@ func (i *inquest) bodyHashed() (Diagnosis, bool) {
 
 // otherBody looks for the body that was signed.
 func (i *inquest) otherBody() (Diagnosis, bool) {
-	if !slices.ContainsFunc(i.signatures, (*signature).signsBody) {
+	if !slices.ContainsFunc(i.plain, (*signature).signsBody) {
 		return Diagnosis{}, false
 	}
 	for what, body := range i.bodies() {

@@ -15,7 +15,7 @@ func (i *inquest) secretText() (Diagnosis, bool) {
 		if err != nil {
 			continue
 		}
-		for _, sig := range i.signatures {
+		for _, sig := range i.plain {
 			candidates := sig.candidates(nil, i.q)
 			if len(candidates) == 0 {
 				continue

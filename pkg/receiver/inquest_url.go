@@ -9,7 +9,7 @@ import (
 
 // otherURL looks for the URL that was signed.
 func (i *inquest) otherURL() (Diagnosis, bool) {
-	for _, sig := range i.signatures {
+	for _, sig := range i.plain {
 		at := slices.IndexFunc(sig.content, isURL)
 		if at < 0 {
 			continue
