@@ -1,6 +1,7 @@
 # run    try Belay out: everything in one process, temporary data, a demo configuration
 # test   everything that must pass
 # test-power   the power cut and the full disk: root, loop devices and mkfs.ext4 (Debian: e2fsprogs)
+# test-sdk     against the SDKs of the providers, of Go and of npm: needs Node.js with npm
 # lint   the linters of .golangci.yml (downloads and builds golangci-lint the first time)
 # bench  the benchmarks        fuzz   each fuzz test for FUZZTIME        build   bin/
 
@@ -10,7 +11,7 @@ BENCH    ?= .
 LINT      = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .DEFAULT_GOAL := test
-.PHONY: run test test-power lint bench fuzz build
+.PHONY: run test test-power test-sdk lint bench fuzz build
 
 run:
 	$(GO) run ./cmd/belay serve --dev
@@ -24,6 +25,16 @@ test:
 test-power:
 	$(GO) vet -tags power ./test
 	$(GO) test -race -count=1 -tags power -run '^(TestPowerCut|TestDiskFull)$$' -v ./test
+
+# A module of its own, with some 500 MB of packages: they are installed again
+# when the lock file has changed.
+test-sdk: test/sdk/node/node_modules/.package-lock.json
+	cd test/sdk && $(GO) vet . && $(GO) test -count=1 -shuffle=on .
+
+test/sdk/node/node_modules/.package-lock.json: test/sdk/node/package-lock.json
+	@command -v npm >/dev/null && command -v node >/dev/null || { \
+		echo "make test-sdk needs Node.js 20 or newer with npm: https://nodejs.org"; exit 1; }
+	cd test/sdk/node && npm ci --ignore-scripts --no-audit --no-fund
 
 lint:
 	$(GO) run $(LINT) run ./...

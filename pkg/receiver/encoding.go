@@ -18,7 +18,7 @@ type encoding struct {
 var encodings = map[string]encoding{
 	"hex":           {hex.EncodeToString, hex.DecodeString},
 	"base64":        {base64.StdEncoding.EncodeToString, decodeBase64(base64.RawStdEncoding)},
-	"base64url":     {base64.URLEncoding.EncodeToString, decodeBase64(base64.RawURLEncoding)},
+	"base64url":     {base64.RawURLEncoding.EncodeToString, decodeBase64(base64.RawURLEncoding)},
 	"salesforce-id": {func(b []byte) string { return string(b) }, salesforceID},
 	"text":          {func(b []byte) string { return string(b) }, func(s string) ([]byte, error) { return []byte(s), nil }},
 }

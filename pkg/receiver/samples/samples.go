@@ -15,6 +15,7 @@ import (
 	"bytes"
 	"context"
 	"embed"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -52,7 +53,8 @@ type Sample struct {
 	Key string `yaml:"key"`
 	// Headers are set beside Content-Type, which is application/json unless it is here.
 	Headers map[string]string `yaml:"headers"`
-	// Body is the template of the body.
+	// Body is the template of the body. JSON is sent without blanks, as most
+	// providers do; some SDKs write it anew before they verify it.
 	Body string `yaml:"body"`
 	// File is a file in the folder payloads that holds the template instead.
 	File string `yaml:"file"`
@@ -179,7 +181,14 @@ func (s *Sample) body(v values) ([]byte, error) {
 		text = string(file)
 	}
 	filled, err := v.fill(text)
-	return []byte(filled), err
+	if err != nil || s.File != "" {
+		return []byte(filled), err
+	}
+	var compact bytes.Buffer
+	if json.Compact(&compact, []byte(filled)) != nil {
+		return []byte(filled), nil // a form
+	}
+	return compact.Bytes(), nil
 }
 
 func (s *Sample) broken(err error) error {
