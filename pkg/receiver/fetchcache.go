@@ -23,8 +23,8 @@ type paper struct {
 // get is the parsed paper, from the cache where it is new enough. With refresh
 // one that is older than a minute is fetched again.
 func (f *Fetcher) get(ctx context.Context, p paper, now time.Time, refresh bool) (any, error) {
-	if value, err, ok := f.look(p.key, now, refresh); ok {
-		return value, err
+	if c, ok := f.look(p.key, now, refresh); ok {
+		return c.settle(now, refresh)
 	}
 	if p.allowed != nil && !p.allowed(now) {
 		return nil, fmt.Errorf("too many documents are asked for at once")
@@ -34,54 +34,48 @@ func (f *Fetcher) get(ctx context.Context, p paper, now time.Time, refresh bool)
 		// began it, by its time-out at most.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchTimeout)
 		defer cancel()
-		if value, err, ok := f.look(p.key, now, refresh); ok {
-			return value, err // a flight before this one brought it
+		if c, ok := f.look(p.key, now, refresh); ok {
+			return c, nil // a flight before this one brought it
 		}
-		return f.fetch(ctx, p, now)
+		return f.fetch(ctx, p, now), nil
 	})
 	select {
 	case result := <-flight:
-		return result.Val, result.Err
+		return result.Val.(fetched).settle(now, refresh) //nolint:forcetypeassert // of the function above
 	case <-ctx.Done():
 		return nil, fmt.Errorf("%s %s: %w", p.request.method, host(p.request.url), context.Cause(ctx))
 	}
 }
 
 // look is what the cache says, if it can say anything.
-func (f *Fetcher) look(key string, now time.Time, refresh bool) (value any, err error, ok bool) { //nolint:revive // value and error are one answer
+func (f *Fetcher) look(key string, now time.Time, refresh bool) (fetched, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	c := f.cached[key]
 	if c == nil {
-		return nil, nil, false
+		return fetched{}, false
 	}
 	c.used = now
-	age := now.Sub(c.tried)
-	switch {
-	case c.err != nil && age < retryAfterFailure:
-		value, err = c.old(now)
-		if refresh {
-			err = c.err
-		}
-		return value, err, true
-	case c.err != nil, refresh && age >= refreshAfter:
-		return nil, nil, false
-	case now.Before(c.until):
-		return c.value, nil, true
+	switch age := now.Sub(c.tried); {
+	case c.err != nil:
+		return *c, age < retryAfterFailure
+	case refresh && age >= refreshAfter:
+		return fetched{}, false
 	}
-	return nil, nil, false
+	return *c, now.Before(c.until)
 }
 
-// old is the last good value while its server fails.
-func (c *fetched) old(now time.Time) (any, error) {
-	if c.value != nil && now.Before(c.until.Add(staleFor)) {
-		return c.value, nil
+// settle is what the document is good for. While its server fails, an old one is
+// better than none, but says nothing about what is new.
+func (c fetched) settle(now time.Time, refresh bool) (any, error) {
+	if c.err != nil && (refresh || c.value == nil || !now.Before(c.until.Add(staleFor))) {
+		return nil, c.err
 	}
-	return nil, c.err
+	return c.value, nil
 }
 
 // fetch gets the paper from its server and keeps what came of it.
-func (f *Fetcher) fetch(ctx context.Context, p paper, now time.Time) (any, error) {
+func (f *Fetcher) fetch(ctx context.Context, p paper, now time.Time) fetched {
 	value, until, err := f.read(ctx, p, now)
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -92,11 +86,10 @@ func (f *Fetcher) fetch(ctx context.Context, p paper, now time.Time) (any, error
 		f.cached[p.key] = c
 	}
 	c.tried, c.used, c.err = now, now, err
-	if err != nil {
-		return c.old(now)
+	if err == nil {
+		c.value, c.until = value, until
 	}
-	c.value, c.until = value, until
-	return value, nil
+	return *c
 }
 
 func (f *Fetcher) read(ctx context.Context, p paper, now time.Time) (any, time.Time, error) {

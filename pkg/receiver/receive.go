@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -83,7 +84,7 @@ func (s *Source) verify(q *request, now time.Time) error {
 	if s.signsJSON {
 		s.findDocument(q)
 	}
-	if !s.signed(q) {
+	if !s.signed(q) && !slices.ContainsFunc(s.signatures, func(sig *signature) bool { return sig.callback != nil }) {
 		return refuse(SignatureMissing, "nothing in %s", s.signatures[0].place)
 	}
 	var sent time.Time
@@ -122,7 +123,7 @@ func (s *Source) signed(q *request) bool {
 		return len(q.document.items(*s.items)) > 0
 	}
 	for _, sig := range s.signatures {
-		if sig.callback != nil || q.value(sig.at) != "" {
+		if sig.callback == nil && q.value(sig.at) != "" {
 			return true
 		}
 	}

@@ -1,8 +1,10 @@
 package receiver
 
 import (
+	"context"
 	"errors"
 	"math"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -39,12 +41,20 @@ func newSource(tb testing.TB, c SourceConfig) *Source {
 	if r, ok := Lookup(c.Receiver); ok && c.Params == nil {
 		c.Params = requiredParams(r)
 	}
+	if c.Fetcher == nil {
+		c.Fetcher = offline
+	}
 	s, err := NewSource(c)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	return s
 }
+
+// offline reaches nobody: no test asks a real provider.
+var offline = NewFetcher(FetcherConfig{Dial: func(context.Context, string, string) (net.Conn, error) {
+	return nil, errors.New("offline")
+}})
 
 // requiredParams sets what every source of a receiver must set.
 func requiredParams(r *Receiver) map[string]string {

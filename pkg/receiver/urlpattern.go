@@ -33,7 +33,7 @@ func parseURLPattern(text string) (urlPattern, error) {
 	case !ok, strings.Trim(host, hostLetters) != "", net.ParseIP(host) != nil,
 		len(labels) < 2, strings.Contains(last, "*"), strings.Trim(last, "0123456789") == "":
 		return p, errURLPattern
-	case strings.ContainsAny(path, "?#\\%") || strings.Contains(p.path, "/.") || strings.Contains(p.path, "//"):
+	case strings.ContainsAny(rest, "?#\\%"), strings.Contains("/"+path+"/", "/./"), strings.Contains("/"+path+"/", "/../"), strings.Contains(path, "//"):
 		return p, errURLPattern
 	}
 	return p, nil

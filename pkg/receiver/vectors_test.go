@@ -80,7 +80,7 @@ func TestVectors(t *testing.T) {
 			s, at := v.source(t), time.Unix(v.Now, 0)
 			got, err := s.Receive(v.request(), []byte(v.Body), at)
 			if v.Refused {
-				if reasonOf(err) != SignatureWrong {
+				if reason := reasonOf(err); reason != SignatureWrong && reason != ClaimWrong && reason != TimestampStale {
 					t.Errorf("a forged request: %v", err)
 				}
 				return
