@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/belay-hooks/belay/internal/schema"
+	"github.com/belay-hooks/belay/pkg/receiver"
 )
 
 type schemaCmd struct {
@@ -24,10 +25,12 @@ and as the first line of belay.yaml:
 
 // Run prints the schema.
 func (c *schemaCmd) Run(_ context.Context, s streams) error {
-	text := schema.Config
+	text, err := schema.Config(receiver.Names())
 	if c.Of == "receiver" {
-		text = schema.Receiver
+		text = schema.Receiver()
 	}
-	_, err := s.out.Write(text)
+	if err == nil {
+		_, err = s.out.Write(text)
+	}
 	return err
 }

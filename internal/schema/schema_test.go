@@ -102,7 +102,7 @@ func refine(s *jsonschema.Schema) {
 				suggest(p, words, `\{param:`)
 			}
 			if name == "Source" && pair.Key == "receiver" {
-				suggest(p, receiver.Names(), "")
+				suggest(p, []string{"NAME"}, "")
 			}
 		}
 		d.Description = prose(d.Description)
@@ -136,7 +136,11 @@ func prose(comment string) string {
 
 // What Belay reads, the schemas allow; what it refuses, they refuse where they can.
 func TestSchemasAgreeWithFiles(t *testing.T) {
-	forConfig, forReceiver := compile(t, schema.Config), compile(t, schema.Receiver)
+	text, err := schema.Config(receiver.Names())
+	if err != nil || !bytes.Contains(text, []byte(`"github","`)) {
+		t.Fatalf("the names of receivers are not there (%v)", err)
+	}
+	forConfig, forReceiver := compile(t, text), compile(t, schema.Receiver())
 	valid := func(s *validator.Schema, pattern string, most int) {
 		t.Helper()
 		files, err := filepath.Glob(pattern)
