@@ -114,6 +114,9 @@ func (c *receiversCmd) explain(out io.Writer, r *receiver.Receiver) error {
 			fmt.Fprintf(w, "%s\t%s\n", row[0], row[1])
 		}
 	}
+	for _, limit := range r.Limits {
+		fmt.Fprintf(w, "limit\t%s\n", limit)
+	}
 	for _, name := range r.ParamNames() {
 		p := r.Params[name]
 		about := p.About

@@ -54,6 +54,9 @@ type Form struct {
 	// Setup are the steps at the provider, in which {url} stands for the URL of the
 	// source. Absent: general ones.
 	Setup []string `yaml:"setup"`
+	// Limits are what Belay does not do of what the provider can, and what the
+	// provider's scheme does not prove.
+	Limits []string `yaml:"limits"`
 	// Aliases are other names that configuration may use.
 	Aliases []string `yaml:"aliases"`
 
