@@ -361,3 +361,35 @@ func newServer(c ingress.Config, registry *prometheus.Registry) (*ingress.Server
 	var nobody *stream.Broker // nothing is published
 	return ingress.New(c, nil, nobody, slog.New(slog.DiscardHandler), registry)
 }
+
+// Headers of answers, and the answers to refusals that a provider knows.
+func TestAnswersOfReceivers(t *testing.T) {
+	salesforce := source(t, receiver.SourceConfig{Receiver: "salesforce", Secrets: []receiver.Secret{secret("00D000000000062")}})
+	d := newDoor(t, source(t, receiver.SourceConfig{Receiver: "azure-event-grid"}), salesforce)
+	options, err := http.NewRequestWithContext(t.Context(), http.MethodOptions, d.url+"/webhooks/azure-event-grid", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	options.Header.Set("WebHook-Request-Origin", "eventgrid.azure.net")
+	if resp, _ := d.send(options); resp.StatusCode != 200 || resp.Header.Get("WebHook-Allowed-Origin") != "eventgrid.azure.net" || resp.Header.Get("WebHook-Allowed-Rate") != "*" {
+		t.Errorf("status %d, header %v", resp.StatusCode, resp.Header)
+	}
+	for organisation, want := range map[string]struct {
+		status int
+		body   string
+	}{"00D000000000062EAA": {200, "<Ack>true</Ack>"}, "00D000000000063EAA": {400, "<faultcode>soapenv:Client</faultcode>"}} {
+		body := "<a:Envelope xmlns:a='x'><a:Body><notifications><OrganizationId>" + organisation + "</OrganizationId></notifications></a:Body></a:Envelope>"
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, d.url+"/webhooks/salesforce", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Content-Type", "text/xml")
+		resp, got := d.send(r)
+		if resp.StatusCode != want.status || resp.Header.Get("Content-Type") != "text/xml; charset=utf-8" || !strings.Contains(got, want.body) {
+			t.Errorf("%s: status %d, header %v: %s", organisation, resp.StatusCode, resp.Header, got)
+		}
+	}
+	if d.storedCount() != 1 {
+		t.Errorf("%d are stored, want one", d.storedCount())
+	}
+}

@@ -1,6 +1,7 @@
 package receiver
 
 import (
+	"net/http"
 	"path"
 	"slices"
 	"time"
@@ -108,9 +109,9 @@ func (s *Source) Budget() time.Duration {
 }
 
 // AcceptsType reports whether the provider sends bodies of this content type.
-// Handshakes may have no body, and so none.
+// What has no body, as handshakes and a GET, has none.
 func (s *Source) AcceptsType(contentType string) bool {
-	if len(s.receiver.ContentTypes) == 0 || contentType == "" && len(s.handshakes) > 0 {
+	if len(s.receiver.ContentTypes) == 0 || contentType == "" && (len(s.handshakes) > 0 || slices.Contains(s.methods, http.MethodGet)) {
 		return true
 	}
 	media := mediaType(contentType)
