@@ -303,7 +303,8 @@ func (r *run) start(fetch, work context.Context, msg jetstream.Msg) bool {
 
 func (r *run) work(fetch, work context.Context, h *Held) {
 	if l := r.Ledger; l != nil {
-		switch finished, current := l.knows(h.Seq); {
+		finished, begun, current := l.knows(h.Seq)
+		switch {
 		case !current:
 			// The connection is a new one: what was finished has to be read again.
 			r.settle(work, h, GiveBack)
@@ -312,7 +313,7 @@ func (r *run) work(fetch, work context.Context, h *Held) {
 			r.settle(work, h, Ack)
 			return
 		}
-		h.Touched = h.Deliveries > 1 || h.Seq <= l.tail.Load()
+		h.Touched = h.Deliveries > 1 || begun
 	} else {
 		h.Touched = h.Deliveries > 1
 	}

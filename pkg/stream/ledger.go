@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"strconv"
+	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -38,21 +40,22 @@ type StepRecord struct {
 // Ledger is what one chain has finished in one shard: the messages of its
 // subject in DONE, each of which holds the records of a group. By it an event
 // is recognised that the broker hands out again though it was acknowledged,
-// which a single broker does after a crash.
+// which a single broker does after a crash. From PROGRESS it knows which events
+// the chain has begun with, so that nobody has to ask for each.
 type Ledger struct {
-	b       *Broker
-	subject string
+	b        *Broker
+	subject  string
+	progress string // the subject of what the chain has begun with
 
 	records groups[ledgerEntry]
 
 	mu       sync.Mutex
 	finished map[uint64]struct{}
-	follower jetstream.MessagesContext
+	begun    map[uint64]struct{}
+	follows  []jetstream.MessagesContext
 	loaded   bool
-	epoch    uint64 // of the connection that finished was read in
+	epoch    uint64 // of the connection that both were read in
 	pruned   time.Time
-
-	tail atomic.Uint64 // the last message of the stream when finished was read
 }
 
 // maxGroup bounds the records of one message.
@@ -60,7 +63,10 @@ const maxGroup = 1000
 
 // Ledger returns the ledger of a chain in a shard. One process needs one of each.
 func (b *Broker) Ledger(chain string, shard int) *Ledger {
-	l := &Ledger{b: b, subject: DoneSubject(chain, shard), finished: make(map[uint64]struct{})}
+	l := &Ledger{
+		b: b, subject: DoneSubject(chain, shard), progress: progressSubject(chain, shard),
+		finished: make(map[uint64]struct{}), begun: make(map[uint64]struct{}),
+	}
 	l.records.commit, l.records.limit = l.write, maxGroup
 	return l
 }
@@ -116,14 +122,16 @@ func (l *Ledger) add(records []Record) {
 	}
 }
 
-// knows tells whether a message is finished. The answer holds only if it is
-// current: of the connection that the message was handed out in.
-func (l *Ledger) knows(seq uint64) (finished, current bool) {
+// knows tells whether the chain has finished a message, or has begun with it. The
+// answer holds only if it is current: of the connection that the message was
+// handed out in.
+func (l *Ledger) knows(seq uint64) (finished, begun, current bool) {
 	epoch := l.b.epoch()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	_, finished = l.finished[seq]
-	return finished, l.loaded && l.epoch == epoch
+	_, begun = l.begun[seq]
+	return finished, begun, l.loaded && l.epoch == epoch
 }
 
 // load reads what is finished above the consumer's ack floor, once in every
@@ -137,97 +145,62 @@ func (l *Ledger) load(ctx context.Context, c *Consumer) error {
 		return l.prune(ctx, c)
 	}
 	l.stopFollowing()
-	floor, tail, since, err := c.unfinished(ctx)
+	floor, since, err := c.unfinished(ctx)
 	if err != nil {
 		return err
 	}
-	messages, progress, err := l.follow(ctx, since)
+	done, err := l.b.follow(ctx, Done, l.subject, since, false, l.readDone)
 	if err != nil {
 		return err
 	}
-	for caught := false; !caught; {
-		select {
-		case <-ctx.Done():
-			messages.Stop()
-			return context.Cause(ctx)
-		case <-time.After(requestTimeout):
-			messages.Stop()
-			return fmt.Errorf("read the ledger %s: %w", l.subject, ErrUnavailable)
-		case _, more := <-progress:
-			caught = !more
-		}
+	progress, err := l.b.follow(ctx, bucketStream(Progress), l.progress, since, true, l.readProgress)
+	if err != nil {
+		done.messages.Stop()
+		return err
 	}
-	l.tail.Store(tail)
+	if err := errors.Join(done.wait(ctx), progress.wait(ctx)); err != nil {
+		done.messages.Stop()
+		progress.messages.Stop()
+		return fmt.Errorf("read the ledger %s: %w", l.subject, err)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.follower, l.loaded, l.epoch = messages, true, epoch
+	l.follows = []jetstream.MessagesContext{done.messages, progress.messages}
+	l.loaded, l.epoch = true, epoch
 	l.dropBelow(floor)
 	return nil
 }
 
-// follow reads the ledger's messages from the time since on, until it is
-// stopped. The channel tells now and then that it gets on, and is closed when it
-// has read what there was at the start.
-func (l *Ledger) follow(ctx context.Context, since time.Time) (jetstream.MessagesContext, <-chan struct{}, error) {
-	s, err := l.b.stream(ctx, Done)
+// readDone takes a group of records.
+func (l *Ledger) readDone(m jetstream.Msg) {
+	var records []Record
+	if err := json.Unmarshal(m.Data(), &records); err != nil {
+		l.b.log.Error("a record of the ledger cannot be read", "subject", l.subject, "error", err)
+	}
+	l.add(records)
+}
+
+// readProgress takes a key of PROGRESS.
+func (l *Ledger) readProgress(m jetstream.Msg) {
+	token, _, _ := strings.Cut(strings.TrimPrefix(m.Subject(), strings.TrimSuffix(l.progress, ">")), ".")
+	seq, err := strconv.ParseUint(token, 10, 64)
 	if err != nil {
-		return nil, nil, err
+		l.b.log.Error("a key of the progress cannot be read", "subject", m.Subject(), "error", err)
+		return
 	}
-	cons, err := s.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{l.subject},
-		DeliverPolicy:  jetstream.DeliverByStartTimePolicy,
-		OptStartTime:   &since,
-	})
-	if err != nil {
-		return nil, nil, fmt.Errorf("read the ledger %s: %w", l.subject, brokerError(err))
-	}
-	messages, err := cons.Messages()
-	if err != nil {
-		return nil, nil, fmt.Errorf("read the ledger %s: %w", l.subject, brokerError(err))
-	}
-	progress := make(chan struct{}, 1)
-	pending := cons.CachedInfo().NumPending
-	if pending == 0 {
-		close(progress)
-	}
-	go func() {
-		for read := uint64(0); ; {
-			msg, err := messages.Next()
-			if errors.Is(err, jetstream.ErrMsgIteratorClosed) {
-				return
-			}
-			if err != nil {
-				// The iterator mends itself; a new connection reads all again.
-				l.b.log.Debug("following the ledger", "subject", l.subject, "error", err)
-				continue
-			}
-			var records []Record
-			if err := json.Unmarshal(msg.Data(), &records); err != nil {
-				l.b.log.Error("a record of the ledger cannot be read", "subject", l.subject, "error", err)
-			}
-			l.add(records)
-			switch read++; {
-			case read == pending:
-				close(progress)
-			case read < pending:
-				select {
-				case progress <- struct{}{}:
-				default:
-				}
-			}
-		}
-	}()
-	return messages, progress, nil
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.begun[seq] = struct{}{}
 }
 
 func (l *Ledger) stopFollowing() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.loaded = false
-	if l.follower != nil {
-		l.follower.Stop()
-		l.follower = nil
+	for _, f := range l.follows {
+		f.Stop()
 	}
+	l.follows = nil
 }
 
 const (
@@ -257,10 +230,8 @@ func (l *Ledger) prune(ctx context.Context, c *Consumer) error {
 
 // dropBelow forgets what is at or below the floor. It is called with the lock.
 func (l *Ledger) dropBelow(floor uint64) {
-	for seq := range l.finished {
-		if seq <= floor {
-			delete(l.finished, seq)
-		}
+	for _, known := range []map[uint64]struct{}{l.finished, l.begun} {
+		maps.DeleteFunc(known, func(seq uint64, _ struct{}) bool { return seq <= floor })
 	}
 	l.pruned = time.Now()
 }
@@ -269,28 +240,24 @@ func (l *Ledger) dropBelow(floor uint64) {
 // DONE, and of this process.
 const clockSkew = 10 * time.Second
 
-// unfinished tells where the consumer stands: all up to floor is settled, tail
-// is the newest message, and none of the unsettled ones was finished before since.
-func (c *Consumer) unfinished(ctx context.Context) (floor, tail uint64, since time.Time, err error) {
+// unfinished tells where the consumer stands: all up to floor is settled, and none
+// of the others was stored before since, let alone begun with or finished.
+func (c *Consumer) unfinished(ctx context.Context) (floor uint64, since time.Time, err error) {
 	info, err := c.cons.Info(ctx)
 	if err != nil {
-		return 0, 0, since, fmt.Errorf("look up the consumer %s: %w", c.name, brokerError(err))
+		return 0, since, fmt.Errorf("look up the consumer %s: %w", c.name, brokerError(err))
 	}
 	s, err := c.b.stream(ctx, c.stream)
 	if err != nil {
-		return 0, 0, since, err
+		return 0, since, err
 	}
-	state, err := s.Info(ctx)
-	if err != nil {
-		return 0, 0, since, fmt.Errorf("look up the stream %s: %w", c.stream, brokerError(err))
-	}
-	floor, tail = info.AckFloor.Stream, state.State.LastSeq
+	floor = info.AckFloor.Stream
 	m, err := s.GetMsg(ctx, floor+1, jetstream.WithGetMsgSubject(">"))
 	switch err = brokerError(err); {
 	case errors.Is(err, ErrNotFound):
-		return floor, tail, time.Now().Add(-clockSkew), nil // nothing is unsettled
+		return floor, time.Now().Add(-clockSkew), nil // nothing is unsettled
 	case err != nil:
-		return 0, 0, since, fmt.Errorf("look up message %d of %s: %w", floor+1, c.stream, err)
+		return 0, since, fmt.Errorf("look up message %d of %s: %w", floor+1, c.stream, err)
 	}
-	return floor, tail, m.Time.Add(-clockSkew), nil
+	return floor, m.Time.Add(-clockSkew), nil
 }

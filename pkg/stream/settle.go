@@ -25,7 +25,7 @@ type Held struct {
 	// that crashed counts from 1 again.
 	Deliveries int
 	// Touched says that somebody may have worked on the message before: it was
-	// handed out before, or was stored before this connection to the broker.
+	// handed out before, or its ledger knows of progress.
 	Touched bool
 
 	confirm bool // the ack itself has to be confirmed: no ledger stands behind it
