@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -44,8 +43,9 @@ type StepRecord struct {
 // the chain has begun with, so that nobody has to ask for each.
 type Ledger struct {
 	b        *Broker
+	shard    int
 	subject  string
-	progress string // the subject of what the chain has begun with
+	progress string // what the subjects begin with of what the chain has begun with
 
 	records groups[ledgerEntry]
 
@@ -64,7 +64,7 @@ const maxGroup = 1000
 // Ledger returns the ledger of a chain in a shard. One process needs one of each.
 func (b *Broker) Ledger(chain string, shard int) *Ledger {
 	l := &Ledger{
-		b: b, subject: DoneSubject(chain, shard), progress: progressSubject(chain, shard),
+		b: b, shard: shard, subject: DoneSubject(chain, shard), progress: progressSubjects(chain),
 		finished: make(map[uint64]struct{}), begun: make(map[uint64]struct{}),
 	}
 	l.records.commit, l.records.limit = l.write, maxGroup
@@ -153,7 +153,7 @@ func (l *Ledger) load(ctx context.Context, c *Consumer) error {
 	if err != nil {
 		return err
 	}
-	progress, err := l.b.follow(ctx, bucketStream(Progress), l.progress, since, true, l.readProgress)
+	progress, err := l.b.follow(ctx, bucketStream(Progress), fmt.Sprintf("%s%d.>", l.progress, l.shard), since, true, l.readProgress)
 	if err != nil {
 		done.messages.Stop()
 		return err
@@ -182,15 +182,17 @@ func (l *Ledger) readDone(m jetstream.Msg) {
 
 // readProgress takes a key of PROGRESS.
 func (l *Ledger) readProgress(m jetstream.Msg) {
-	token, _, _ := strings.Cut(strings.TrimPrefix(m.Subject(), strings.TrimSuffix(l.progress, ">")), ".")
-	seq, err := strconv.ParseUint(token, 10, 64)
+	place, err := ParsePlace(strings.TrimPrefix(m.Subject(), l.progress))
 	if err != nil {
 		l.b.log.Error("a key of the progress cannot be read", "subject", m.Subject(), "error", err)
 		return
 	}
+	if place.Run > 0 {
+		return // it comes from elsewhere than the event's IN stream
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.begun[seq] = struct{}{}
+	l.begun[place.Seq] = struct{}{}
 }
 
 func (l *Ledger) stopFollowing() {

@@ -42,6 +42,10 @@ func ParsePlace(text string) (p Place, err error) {
 // ProgressKey is where the bucket [Progress] holds how far a chain is with an event.
 func ProgressKey(chain string, p Place) string { return chain + "." + p.String() }
 
+// progressSubjects is what the subjects begin with that the keys of a chain in
+// [Progress] are stored under; the place follows.
+func progressSubjects(chain string) string { return "$KV." + Progress + "." + chain + "." }
+
 // RetryWait is where an event waits for its next attempt in a chain.
 func RetryWait(chain string, p Place) string { return "belay.retry.wait." + chain + "." + p.String() }
 

@@ -291,12 +291,6 @@ func DoneSubject(chain string, shard int) string {
 	return fmt.Sprintf("belay.done.%s.%d", chain, shard)
 }
 
-// progressSubject is where the keys of a chain in a shard are stored, which are
-// <chain>.<shard>.<seq>.<run> in [Progress].
-func progressSubject(chain string, shard int) string {
-	return fmt.Sprintf("$KV.%s.%s.%d.>", Progress, chain, shard)
-}
-
 // bucketStream is the stream that a bucket's keys are stored in
 // (https://github.com/nats-io/nats-architecture-and-design/blob/main/adr/ADR-8.md).
 func bucketStream(bucket string) string { return "KV_" + bucket }
