@@ -78,7 +78,7 @@ func (w *Worker) newRunner(ctx context.Context, c handler.Chain) (*runner, error
 func (r *runner) run(fetch, work context.Context) {
 	var wg sync.WaitGroup
 	shards := len(r.incoming)
-	pull := (r.chain.Concurrency + shards - 1) / shards
+	pull := 2 * (r.chain.Concurrency + shards - 1) / shards
 	for shard, consumer := range r.incoming {
 		wg.Go(func() {
 			consumer.Run(fetch, work, stream.RunConfig{

@@ -155,7 +155,8 @@ func NewSlots(n int) Slots { return make(Slots, n) }
 // RunConfig says how to run a consumer.
 type RunConfig struct {
 	// Pull is how many messages this process holds at most, worked on or
-	// waiting for a slot.
+	// waiting for a slot. It asks for more when half of them are settled, so with
+	// twice as many as there are slots those need not wait for the broker.
 	Pull int
 	// Slots bounds how many of them are worked on at once.
 	Slots Slots
@@ -172,7 +173,7 @@ type RunConfig struct {
 // work, which should end later than fetch. Trouble with the broker is waited
 // out.
 func (c *Consumer) Run(fetch, work context.Context, rc RunConfig) {
-	r := &run{Consumer: c, RunConfig: rc, held: make(map[uint64]*Held), room: make(Slots, rc.Pull)}
+	r := &run{Consumer: c, RunConfig: rc, held: make(map[uint64]*Held), room: make(Slots, rc.Pull), idle: make(chan *Held)}
 	extending, stop := context.WithCancel(context.WithoutCancel(work))
 	var extender sync.WaitGroup
 	extender.Go(func() { r.extendAll(extending) })
@@ -182,6 +183,7 @@ func (c *Consumer) Run(fetch, work context.Context, rc RunConfig) {
 		defer rc.Ledger.stopFollowing()
 	}
 	defer r.running.Wait()
+	defer close(r.idle)
 	// The pause after trouble; it grows while the trouble lasts.
 	pause := time.Duration(0)
 	for fetch.Err() == nil {
@@ -207,7 +209,8 @@ func (c *Consumer) Run(fetch, work context.Context, rc RunConfig) {
 type run struct {
 	*Consumer
 	RunConfig
-	room    Slots // one for each message held
+	room    Slots      // one for each message held
+	idle    chan *Held // where those wait that worked on a message, for the next
 	running sync.WaitGroup
 
 	mu   sync.Mutex
@@ -246,15 +249,19 @@ func (r *run) pull(fetch, work context.Context) error {
 	return nil
 }
 
-// reserve waits for room for one message and takes all that there is. It
+// reserve waits until half of what may be held is free, and takes all that is. It
 // returns 0 when fetch has ended.
 func (r *run) reserve(fetch context.Context) int {
-	select {
-	case <-fetch.Done():
-		return 0
-	case r.room <- struct{}{}:
+	n := 0
+	for ; n < (r.Pull+1)/2; n++ {
+		select {
+		case <-fetch.Done():
+			r.release(n)
+			return 0
+		case r.room <- struct{}{}:
+		}
 	}
-	for n := 1; ; n++ {
+	for ; ; n++ {
 		select {
 		case r.room <- struct{}{}:
 		default:
@@ -287,18 +294,26 @@ func (r *run) start(fetch, work context.Context, msg jetstream.Msg) bool {
 	}
 	r.held[h.Seq] = h
 	r.mu.Unlock()
-	r.running.Go(func() {
-		defer func() {
-			r.mu.Lock()
-			if r.held[h.Seq] == h {
-				delete(r.held, h.Seq)
-			}
-			r.mu.Unlock()
-			<-r.room
-		}()
-		r.work(fetch, work, h)
-	})
+	select {
+	case r.idle <- h:
+	default:
+		r.running.Go(func() { r.workOn(fetch, work, h) })
+	}
 	return true
+}
+
+// workOn works on a message, and on those that come after. A goroutine that has
+// done so before has the stack for it already.
+func (r *run) workOn(fetch, work context.Context, h *Held) {
+	for more := true; more; h, more = <-r.idle {
+		r.work(fetch, work, h)
+		r.mu.Lock()
+		if r.held[h.Seq] == h {
+			delete(r.held, h.Seq)
+		}
+		r.mu.Unlock()
+		<-r.room
+	}
 }
 
 func (r *run) work(fetch, work context.Context, h *Held) {
