@@ -161,5 +161,5 @@ func (x *exchange) attrs(o outcome) []slog.Attr {
 	if x.waited != "" {
 		attrs = append(attrs, slog.String("answer", string(x.waited)))
 	}
-	return append(attrs, slog.String("client", x.origin.client), slog.Int("bytes", len(x.body)), slog.Duration("duration", time.Since(x.start)))
+	return append(attrs, slog.String("client", x.origin.client), slog.Int("bytes", len(x.body)), slog.Int64("duration_us", time.Since(x.start).Microseconds()))
 }

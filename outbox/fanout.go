@@ -82,7 +82,7 @@ func (f *fanout) settle(ctx context.Context, h *stream.Held) error {
 	f.log.LogAttrs(ctx, slog.LevelInfo, "notification fanned out",
 		slog.String("notification", e.ID), slog.String("source", e.Source), slog.String("type", e.Type),
 		slog.String("tenant", e.Tenant), slog.Int("deliveries", deliveries),
-		slog.Bool("resumed", h.Touched), slog.Duration("duration", time.Since(started)))
+		slog.Bool("resumed", h.Touched), slog.Int64("duration_us", time.Since(started).Microseconds()))
 	return nil
 }
 

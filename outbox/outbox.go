@@ -180,10 +180,10 @@ func (s *Server) consume(serving, work context.Context) error {
 	f := s.fanout()
 	running.Go(func() {
 		fan.Run(serving, work, stream.RunConfig{
-			Pull: fanoutSlots, Slots: stream.NewSlots(fanoutSlots), Ledger: f.ledger, Handle: f.handle,
+			Pull: 2 * fanoutSlots, Slots: stream.NewSlots(fanoutSlots), Ledger: f.ledger, Handle: f.handle,
 		})
 	})
-	slots, pull := stream.NewSlots(s.config.Attempts), (s.config.Attempts+len(send)-1)/len(send)
+	slots, pull := stream.NewSlots(s.config.Attempts), 2*(s.config.Attempts+len(send)-1)/len(send)
 	handle := s.sender().handle
 	for _, c := range send {
 		running.Go(func() {

@@ -223,7 +223,7 @@ func (s *sender) report(ctx context.Context, r *result, took time.Duration) {
 	if a.Verdict == dead || a.Verdict == gone {
 		level = slog.LevelWarn
 	}
-	s.log.LogAttrs(ctx, level, "delivery attempted", append(attrs, slog.Duration("duration", took))...)
+	s.log.LogAttrs(ctx, level, "delivery attempted", append(attrs, slog.Int64("duration_us", took.Microseconds()))...)
 }
 
 func hostOf(text string) string {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"time"
 
@@ -110,8 +111,7 @@ func (r *runner) call(ctx context.Context, t *task, step handler.Step) (response
 	if timeout == 0 {
 		timeout = handler.DefaultTimeout
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, timeout,
-		fmt.Errorf("handler %s did not end within its time-out of %v", step.Name, timeout))
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, &lateError{step.Name, timeout})
 	defer cancel()
 	t.event.Attempt = t.progress.Failed + 1
 	t.event.IdempotencyKey = idempotencyKey(t.event, r.chain.Name, step.Name)
@@ -128,6 +128,16 @@ func (r *runner) call(ctx context.Context, t *task, step handler.Step) (response
 	}()
 	response, err = step.Handler.Handle(ctx, t.event)
 	return response, took, err
+}
+
+// lateError ends the context of a handler that takes too long.
+type lateError struct {
+	handler string
+	timeout time.Duration
+}
+
+func (e *lateError) Error() string {
+	return fmt.Sprintf("handler %s did not end within its time-out of %v", e.handler, e.timeout)
 }
 
 func firstLines(stack []byte, n int) string {
@@ -164,9 +174,13 @@ func (r *runner) failed(t *task, step handler.Step, o outcome, err error) outcom
 // idempotencyKey is the same for all attempts of one handler on one event in one
 // run, and for nothing else.
 func idempotencyKey(e *event.Event, chain, step string) string {
-	h := sha256.New()
-	for _, part := range []string{e.Source, e.ID, fmt.Sprint(e.Run), chain, step} {
-		fmt.Fprintf(h, "%d:%s,", len(part), part)
+	text := make([]byte, 0, 256)
+	for _, part := range [...]string{e.Source, e.ID, strconv.Itoa(e.Run), chain, step} {
+		text = strconv.AppendInt(text, int64(len(part)), 10)
+		text = append(text, ':')
+		text = append(text, part...)
+		text = append(text, ',')
 	}
-	return hex.EncodeToString(h.Sum(nil)[:16])
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:16])
 }

@@ -66,7 +66,7 @@ func (w *Worker) newRunner(ctx context.Context, c handler.Chain) (*runner, error
 			return nil, err
 		}
 		r.incoming = append(r.incoming, consumer)
-		r.ledgers = append(r.ledgers, b.Ledger(c.Name, shard))
+		r.ledgers = append(r.ledgers, b.ChainLedger(c.Name, shard))
 	}
 	var err error
 	r.parked, err = b.EnsureConsumer(ctx, stream.ConsumerConfig{

@@ -222,7 +222,7 @@ func (r *runner) report(ctx context.Context, t *task, o outcome, took time.Durat
 	attrs := []slog.Attr{
 		slog.String("id", e.ID), slog.String("source", e.Source), slog.String("type", e.Type),
 		slog.String("outcome", string(o.kind)), slog.Int("handlers", len(o.steps)),
-		slog.Int("attempts", t.progress.Total), slog.Duration("duration", took),
+		slog.Int("attempts", t.progress.Total), slog.Int64("duration_us", took.Microseconds()),
 	}
 	switch o.kind {
 	case responded:
@@ -230,7 +230,7 @@ func (r *runner) report(ctx context.Context, t *task, o outcome, took time.Durat
 	case again:
 		level, text = slog.LevelWarn, "handler failed, event is tried again"
 		attrs = append(attrs, slog.String("handler", o.handler), slog.Int("attempt", t.progress.Failed),
-			slog.Duration("delay", o.wait), slog.Any("error", o.err))
+			slog.String("delay", o.wait.String()), slog.Any("error", o.err))
 	case dead:
 		level, text = slog.LevelError, "event given up, kept as a dead letter"
 		attrs = append(attrs, slog.String("handler", o.handler), slog.String("reason", string(o.reason)), slog.Any("error", o.err))

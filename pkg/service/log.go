@@ -25,16 +25,7 @@ func NewLogger(w io.Writer, format string, level slog.Leveler) *slog.Logger {
 			NoColor:    !isTerminal(w) || os.Getenv("NO_COLOR") != "",
 		}))
 	}
-	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: inSeconds}))
-}
-
-// inSeconds writes durations as metrics do. slog's own way is a number of
-// nanoseconds that does not say so.
-func inSeconds(_ []string, a slog.Attr) slog.Attr {
-	if a.Value.Kind() == slog.KindDuration {
-		a.Value = slog.Float64Value(a.Value.Duration().Seconds())
-	}
-	return a
+	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
 }
 
 func isTerminal(w io.Writer) bool {

@@ -20,8 +20,9 @@ type following struct {
 }
 
 // follow calls read with the messages of a subject from the time since on, one
-// after another; without their data if bare.
-func (b *Broker) follow(ctx context.Context, stream, subject string, since time.Time, bare bool, read func(jetstream.Msg)) (*following, error) {
+// after another; without their data if bare. Those that are stored from now on are
+// live.
+func (b *Broker) follow(ctx context.Context, stream, subject string, since time.Time, bare bool, read func(m jetstream.Msg, live bool)) (*following, error) {
 	s, err := b.stream(ctx, stream)
 	if err != nil {
 		return nil, err
@@ -47,7 +48,7 @@ func (b *Broker) follow(ctx context.Context, stream, subject string, since time.
 	return f, nil
 }
 
-func (f *following) run(b *Broker, pending uint64, read func(jetstream.Msg)) {
+func (f *following) run(b *Broker, pending uint64, read func(m jetstream.Msg, live bool)) {
 	for n := uint64(0); ; {
 		msg, err := f.messages.Next()
 		if errors.Is(err, jetstream.ErrMsgIteratorClosed) {
@@ -58,7 +59,7 @@ func (f *following) run(b *Broker, pending uint64, read func(jetstream.Msg)) {
 			b.log.Debug("following what is stored", "subject", f.subject, "error", err)
 			continue
 		}
-		read(msg)
+		read(msg, n >= pending)
 		switch n++; {
 		case n == pending:
 			close(f.progress)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
 )
 
 // Record says that a chain has finished with an event: a line of its history.
@@ -39,35 +40,51 @@ type StepRecord struct {
 // Ledger is what one chain has finished in one shard: the messages of its
 // subject in DONE, each of which holds the records of a group. By it an event
 // is recognised that the broker hands out again though it was acknowledged,
-// which a single broker does after a crash. From PROGRESS it knows which events
-// the chain has begun with, so that nobody has to ask for each.
+// which a single broker does after a crash. It also knows which events somebody
+// may have begun with.
 type Ledger struct {
-	b        *Broker
-	shard    int
-	subject  string
-	progress string // what the subjects begin with of what the chain has begun with
+	b       *Broker
+	id      string // tells its own groups from those of others
+	subject string
+	chain   string // that keeps its progress; empty: none does
+	shard   int
 
 	records groups[ledgerEntry]
 
 	mu       sync.Mutex
 	finished map[uint64]struct{}
 	begun    map[uint64]struct{}
-	follows  []jetstream.MessagesContext
+	follows  []*following
 	loaded   bool
 	epoch    uint64 // of the connection that both were read in
+	tail     uint64 // without progress: the last message that somebody may have begun with
 	pruned   time.Time
 }
+
+// headerWriter says which Ledger wrote a group.
+const headerWriter = "belay-writer"
 
 // maxGroup bounds the records of one message.
 const maxGroup = 1000
 
-// Ledger returns the ledger of a chain in a shard. One process needs one of each.
-func (b *Broker) Ledger(chain string, shard int) *Ledger {
+// Ledger returns the ledger of what is done under a name in a shard. One process
+// needs one of each. Of what was stored before the connection to the broker
+// somebody may have begun with each, for all it knows.
+func (b *Broker) Ledger(name string, shard int) *Ledger {
 	l := &Ledger{
-		b: b, shard: shard, subject: DoneSubject(chain, shard), progress: progressSubjects(chain),
+		b: b, id: nuid.Next(), subject: DoneSubject(name, shard),
 		finished: make(map[uint64]struct{}), begun: make(map[uint64]struct{}),
 	}
 	l.records.commit, l.records.limit = l.write, maxGroup
+	return l
+}
+
+// ChainLedger is the [Broker.Ledger] of a chain that keeps its progress in
+// [Progress]: that tells which events it has begun with, and not in one go
+// finished, so that nobody has to ask for each event of a backlog.
+func (b *Broker) ChainLedger(chain string, shard int) *Ledger {
+	l := b.Ledger(chain, shard)
+	l.chain, l.shard = chain, shard
 	return l
 }
 
@@ -102,7 +119,7 @@ func (l *Ledger) write(entries []ledgerEntry) error {
 	// All of a group are of one worker, whose handlers end together.
 	ctx := entries[0].ctx
 	if err := WaitOut(ctx, func() error {
-		_, err := l.b.Publish(ctx, Message{Subject: l.subject, Data: data})
+		_, err := l.b.Publish(ctx, Message{Subject: l.subject, Header: map[string][]string{headerWriter: {l.id}}, Data: data})
 		return err
 	}); err != nil {
 		return err
@@ -131,6 +148,7 @@ func (l *Ledger) knows(seq uint64) (finished, begun, current bool) {
 	defer l.mu.Unlock()
 	_, finished = l.finished[seq]
 	_, begun = l.begun[seq]
+	begun = begun || seq <= l.tail
 	return finished, begun, l.loaded && l.epoch == epoch
 }
 
@@ -145,34 +163,52 @@ func (l *Ledger) load(ctx context.Context, c *Consumer) error {
 		return l.prune(ctx, c)
 	}
 	l.stopFollowing()
-	floor, since, err := c.unfinished(ctx)
+	floor, tail, since, err := c.unfinished(ctx)
 	if err != nil {
 		return err
 	}
-	done, err := l.b.follow(ctx, Done, l.subject, since, false, l.readDone)
+	follows, err := l.follow(ctx, since)
 	if err != nil {
-		return err
-	}
-	progress, err := l.b.follow(ctx, bucketStream(Progress), fmt.Sprintf("%s%d.>", l.progress, l.shard), since, true, l.readProgress)
-	if err != nil {
-		done.messages.Stop()
-		return err
-	}
-	if err := errors.Join(done.wait(ctx), progress.wait(ctx)); err != nil {
-		done.messages.Stop()
-		progress.messages.Stop()
 		return fmt.Errorf("read the ledger %s: %w", l.subject, err)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.follows = []jetstream.MessagesContext{done.messages, progress.messages}
-	l.loaded, l.epoch = true, epoch
+	l.follows, l.loaded, l.epoch = follows, true, epoch
+	if l.chain == "" {
+		l.tail = tail
+	}
 	l.dropBelow(floor)
 	return nil
 }
 
-// readDone takes a group of records.
-func (l *Ledger) readDone(m jetstream.Msg) {
+// follow reads what is known from the time since on, and follows what comes.
+func (l *Ledger) follow(ctx context.Context, since time.Time) (all []*following, err error) {
+	read := func(stream, subject string, bare bool, read func(jetstream.Msg, bool)) error {
+		f, err := l.b.follow(ctx, stream, subject, since, bare, read)
+		if err != nil {
+			return err
+		}
+		all = append(all, f)
+		return f.wait(ctx)
+	}
+	err = read(Done, l.subject, false, l.readDone)
+	if err == nil && l.chain != "" {
+		err = read(bucketStream(Progress), fmt.Sprintf("%s%d.>", progressSubjects(l.chain), l.shard), true, l.readProgress)
+	}
+	if err != nil {
+		for _, f := range all {
+			f.messages.Stop()
+		}
+		return nil, err
+	}
+	return all, nil
+}
+
+// readDone takes a group of records. Of those that it wrote itself it knows.
+func (l *Ledger) readDone(m jetstream.Msg, live bool) {
+	if live && m.Headers().Get(headerWriter) == l.id {
+		return
+	}
 	var records []Record
 	if err := json.Unmarshal(m.Data(), &records); err != nil {
 		l.b.log.Error("a record of the ledger cannot be read", "subject", l.subject, "error", err)
@@ -181,8 +217,8 @@ func (l *Ledger) readDone(m jetstream.Msg) {
 }
 
 // readProgress takes a key of PROGRESS.
-func (l *Ledger) readProgress(m jetstream.Msg) {
-	place, err := ParsePlace(strings.TrimPrefix(m.Subject(), l.progress))
+func (l *Ledger) readProgress(m jetstream.Msg, _ bool) {
+	place, err := ParsePlace(strings.TrimPrefix(m.Subject(), progressSubjects(l.chain)))
 	if err != nil {
 		l.b.log.Error("a key of the progress cannot be read", "subject", m.Subject(), "error", err)
 		return
@@ -200,7 +236,7 @@ func (l *Ledger) stopFollowing() {
 	defer l.mu.Unlock()
 	l.loaded = false
 	for _, f := range l.follows {
-		f.Stop()
+		f.messages.Stop()
 	}
 	l.follows = nil
 }
@@ -242,24 +278,29 @@ func (l *Ledger) dropBelow(floor uint64) {
 // DONE, and of this process.
 const clockSkew = 10 * time.Second
 
-// unfinished tells where the consumer stands: all up to floor is settled, and none
-// of the others was stored before since, let alone begun with or finished.
-func (c *Consumer) unfinished(ctx context.Context) (floor uint64, since time.Time, err error) {
+// unfinished tells where the consumer stands: all up to floor is settled, tail is
+// the newest message, and none of the unsettled ones was stored before since, let
+// alone begun with or finished.
+func (c *Consumer) unfinished(ctx context.Context) (floor, tail uint64, since time.Time, err error) {
 	info, err := c.cons.Info(ctx)
 	if err != nil {
-		return 0, since, fmt.Errorf("look up the consumer %s: %w", c.name, brokerError(err))
+		return 0, 0, since, fmt.Errorf("look up the consumer %s: %w", c.name, brokerError(err))
 	}
 	s, err := c.b.stream(ctx, c.stream)
 	if err != nil {
-		return 0, since, err
+		return 0, 0, since, err
 	}
-	floor = info.AckFloor.Stream
+	state, err := s.Info(ctx)
+	if err != nil {
+		return 0, 0, since, fmt.Errorf("look up the stream %s: %w", c.stream, brokerError(err))
+	}
+	floor, tail = info.AckFloor.Stream, state.State.LastSeq
 	m, err := s.GetMsg(ctx, floor+1, jetstream.WithGetMsgSubject(">"))
 	switch err = brokerError(err); {
 	case errors.Is(err, ErrNotFound):
-		return floor, time.Now().Add(-clockSkew), nil // nothing is unsettled
+		return floor, tail, time.Now().Add(-clockSkew), nil // nothing is unsettled
 	case err != nil:
-		return 0, since, fmt.Errorf("look up message %d of %s: %w", floor+1, c.stream, err)
+		return 0, 0, since, fmt.Errorf("look up message %d of %s: %w", floor+1, c.stream, err)
 	}
-	return floor, m.Time.Add(-clockSkew), nil
+	return floor, tail, m.Time.Add(-clockSkew), nil
 }
