@@ -115,3 +115,28 @@ func TestAnswerGoesToAnAnswerSubjectOnly(t *testing.T) {
 		}
 	}
 }
+
+// The subscription outlives the connection that it was made over.
+func TestAnswerAfterTheBrokerWasAway(t *testing.T) {
+	server := testbroker.Start(t)
+	door, worker := server.Connect(), server.Connect()
+	if err := door.Migrate(t.Context(), stream.Topology{}); err != nil {
+		t.Fatal(err)
+	}
+	ask(t, door)
+	server.Restart()
+	for _, b := range []*stream.Broker{door, worker} {
+		if err := b.Open(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	q := ask(t, door)
+	if err := worker.Answer(asked(t, door, q, worker), "slash", stream.Answer{Status: 200}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if got, err := q.Answer(ctx); err != nil || got.Status != 200 {
+		t.Errorf("answer %+v, %v", got, err)
+	}
+}
