@@ -51,35 +51,35 @@ func Names() []string { return Builtin().Names() }
 
 // With is the catalogue and one receiver more. The error is a [*FieldError]: the
 // name, or an alias, is that of another receiver.
-func (c *Catalogue) With(r *Receiver) (*Catalogue, error) {
-	more := &Catalogue{maps.Clone(c.receivers)}
+func (all *Catalogue) With(r *Receiver) (*Catalogue, error) {
+	more := &Catalogue{maps.Clone(all.receivers)}
 	return more, more.add(r)
 }
 
-func (c *Catalogue) add(r *Receiver) error {
+func (all *Catalogue) add(r *Receiver) error {
 	for i, name := range append([]string{r.Slug}, r.Aliases...) {
-		if other, taken := c.receivers[name]; taken {
+		if other, taken := all.receivers[name]; taken {
 			want := fmt.Sprintf("another name: the catalogue has a receiver %s (%s)", other.Slug, other.Name)
 			if i > 0 {
 				return &FieldError{Field: fmt.Sprintf("aliases[%d]", i-1), Value: name, Want: want}
 			}
 			return &FieldError{Value: name, Want: want}
 		}
-		c.receivers[name] = r
+		all.receivers[name] = r
 	}
 	return nil
 }
 
 // Lookup finds a receiver by its slug or an alias, in any case.
-func (c *Catalogue) Lookup(name string) (*Receiver, bool) {
-	r, ok := c.receivers[strings.ToLower(name)]
+func (all *Catalogue) Lookup(name string) (*Receiver, bool) {
+	r, ok := all.receivers[strings.ToLower(name)]
 	return r, ok
 }
 
 // Names lists the slugs in alphabetical order.
-func (c *Catalogue) Names() []string {
+func (all *Catalogue) Names() []string {
 	var names []string
-	for name, r := range c.receivers {
+	for name, r := range all.receivers {
 		if name == r.Slug {
 			names = append(names, name)
 		}

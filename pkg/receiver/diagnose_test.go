@@ -429,6 +429,16 @@ func BenchmarkDiagnose(b *testing.B) {
 			}
 		}
 	})
+	b.Run("diagnose 120 KiB in an ingress", func(b *testing.B) {
+		large := append(bytes.Repeat([]byte(`[{"a":1.0},`), 11<<10), '1')
+		large = append(large, bytes.Repeat([]byte("]"), 11<<10)...)
+		wide := append(append([]byte("["), bytes.Repeat([]byte(`{"a":1.0},`), 12<<10)...), "1]"...)
+		for b.Loop() {
+			for _, body := range [][]byte{large, wide} {
+				s.Diagnose(Case{Request: r, Body: body, Now: now, Refusal: refusal, Work: 2 << 20})
+			}
+		}
+	})
 	b.Run("diagnose", func(b *testing.B) {
 		for b.Loop() {
 			if d := s.Diagnose(Case{Request: r, Body: body, Now: now, Refusal: refusal}); d.Cause != CauseOtherSecret {
