@@ -49,7 +49,7 @@ type Sample struct {
 	Unstored bool `yaml:"unstored"`
 	// ID is the template of a new delivery id. Empty: the provider has none.
 	ID string `yaml:"id"`
-	// Key is the key that comes out.
+	// Key is the key that comes out; {{.ID}} where it is the delivery's.
 	Key string `yaml:"key"`
 	// Headers are set beside Content-Type, which is application/json unless it is here.
 	Headers map[string]string `yaml:"headers"`
