@@ -153,7 +153,7 @@ func run(t *testing.T, env []string, args ...string) (stdout, stderr string, cod
 
 // freePorts keeps a process off the ports that others use.
 var freePorts = []string{
-	"BELAY_INGRESS_ADDR=127.0.0.1:0", "BELAY_OUTBOX_ADDR=127.0.0.1:0",
+	"BELAY_INGRESS_ADDR=127.0.0.1:0", "BELAY_OUTBOX_ADDR=127.0.0.1:0", "BELAY_CONSOLE_ADDR=127.0.0.1:0",
 	"BELAY_OPS_ADDR=127.0.0.1:0", "BELAY_DEMO_ADDR=127.0.0.1:0",
 }
 

@@ -49,7 +49,7 @@ func startCluster(t *testing.T, bin string) *cluster {
 	c.nats = &program{t: t, name: "nats-server", path: filepath.Join(bin, "nats-server"), args: []string{"-c", conf}}
 	env := []string{
 		"BELAY_NATS_URL=" + c.broker, "BELAY_CONFIG=" + c.traffic.writeConfiguration(dir),
-		"BELAY_INGRESS_ADDR=" + ingressAddr, "BELAY_OUTBOX_ADDR=" + outboxAddr, "BELAY_API_KEYS=" + apiKey,
+		"BELAY_INGRESS_ADDR=" + ingressAddr, "BELAY_OUTBOX_ADDR=" + outboxAddr, "BELAY_API_KEYS=" + apiKey, "BELAY_CONSOLE_ADDR=127.0.0.1:0",
 		"BELAY_ALLOW_HTTP=true", "BELAY_ALLOW_NETWORKS=127.0.0.0/8", "GITHUB_WEBHOOK_SECRET=" + githubSecret,
 	}
 	role := func(name string) *program {

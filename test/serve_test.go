@@ -20,7 +20,7 @@ func serveIsKilled(t *testing.T, bin string) {
 	serve := &program{t: t, name: "belay serve", path: filepath.Join(bin, "belay"), args: []string{"serve"}, ops: freeAddr(t)}
 	serve.env = []string{
 		"BELAY_DATA_DIR=" + data, "BELAY_CONFIG=" + x.writeConfiguration(dir), "BELAY_OPS_ADDR=" + serve.ops,
-		"BELAY_INGRESS_ADDR=" + ingressAddr, "BELAY_OUTBOX_ADDR=" + outboxAddr, "BELAY_API_KEYS=" + apiKey,
+		"BELAY_INGRESS_ADDR=" + ingressAddr, "BELAY_OUTBOX_ADDR=" + outboxAddr, "BELAY_API_KEYS=" + apiKey, "BELAY_CONSOLE_ADDR=127.0.0.1:0",
 		"BELAY_ALLOW_HTTP=true", "BELAY_ALLOW_NETWORKS=127.0.0.0/8", "GITHUB_WEBHOOK_SECRET=" + githubSecret,
 	}
 	serve.run()

@@ -11,6 +11,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/belay-hooks/belay/console"
 	"github.com/belay-hooks/belay/ingress"
 	"github.com/belay-hooks/belay/internal/localnats"
 	"github.com/belay-hooks/belay/internal/program"
@@ -25,13 +26,14 @@ import (
 
 type serveCmd struct {
 	Dev      bool     `env:"-" help:"Try it out: temporary data, a demo configuration and a demo subscriber, where nothing else is given; this machine only."`
-	Roles    []string `default:"ingress,worker,outbox" enum:"ingress,worker,outbox" help:"What to run, separated by commas."`
+	Roles    []string `default:"ingress,worker,outbox,console" enum:"ingress,worker,outbox,console" help:"What to run, separated by commas."`
 	DemoAddr string   `default:"127.0.0.1:8083" help:"With --dev: where the demo subscriber listens."`
 	config.ConfigEnv
 	config.DataEnv
 	config.StoreEnv
 	config.IngressEnv
 	config.OutboxEnv
+	config.ConsoleEnv
 	config.OpsEnv
 
 	configGiven, dataGiven bool
@@ -56,7 +58,7 @@ func (c *serveCmd) AfterApply(k *kong.Context) error {
 		return nil
 	}
 	for name, addr := range map[string]*string{
-		"ingress-addr": &c.IngressAddr, "outbox-addr": &c.OutboxAddr, "ops-addr": &c.OpsAddr,
+		"ingress-addr": &c.IngressAddr, "outbox-addr": &c.OutboxAddr, "console-addr": &c.ConsoleAddr, "ops-addr": &c.OpsAddr,
 	} {
 		if !given(k, name) {
 			*addr = "127.0.0.1" + *addr
@@ -86,6 +88,7 @@ type node struct {
 	ingress *ingress.Server // nil where the role is not run, like the others
 	worker  *worker.Worker
 	outbox  *outbox.Server
+	console *console.Server
 }
 
 // Run serves until it is told to stop.
@@ -243,6 +246,13 @@ func (n *node) addRoles(ctx context.Context) (err error) {
 			return nil
 		}))
 		n.Add("worker", n.worker)
+	}
+	if n.cmd.runs("console") {
+		n.console, err = console.New(console.Config{Addr: n.cmd.ConsoleAddr, Keys: n.cmd.ConsoleKeys.List()}, n.broker, n.Log)
+		if err != nil {
+			return err
+		}
+		n.Add("console", n.console)
 	}
 	if n.cmd.runs("ingress") {
 		n.ingress, err = ingress.New(ingress.Config{

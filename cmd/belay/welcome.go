@@ -61,6 +61,9 @@ func (n *node) addresses() []any {
 	if n.outbox != nil {
 		args = append(args, "outbox", n.outbox.Addr().String())
 	}
+	if n.console != nil {
+		args = append(args, "console", n.console.Addr().String())
+	}
 	return args
 }
 
@@ -84,6 +87,9 @@ func (n *node) introduction() string {
 	if n.outbox != nil {
 		say("  outbox API   %s/v1/subscriptions", n.outboxURL())
 		say("  API key      %s", n.cmd.APIKeys.List()[0])
+	}
+	if n.console != nil {
+		say("  console API  http://%s/v1/deadletters", dialable(n.console.Addr()))
 	}
 	say("  health       http://%s/readyz", dialable(n.Ops.Addr()))
 	if n.ingress != nil && !n.cmd.configGiven {

@@ -44,9 +44,11 @@ type (
 		AllowNetworks Networks `split_words:"true" placeholder:"CIDRS" help:"Private networks that subscriptions may point into, such as 10.1.0.0/16, separated by commas."`
 		APIKeys       Redacted `split_words:"true" placeholder:"KEYS" help:"The keys of the outbox API: key or tenant=key, separated by commas. Better given as BELAY_API_KEYS than as a flag, which every process of the machine can read."`
 	}
-	// ConsoleEnv is where the console is served: BELAY_CONSOLE_ADDR.
+	// ConsoleEnv is where the console is served, and who may use it:
+	// BELAY_CONSOLE_ADDR, BELAY_CONSOLE_KEYS.
 	ConsoleEnv struct {
-		ConsoleAddr string `split_words:"true" default:":8082" help:"Where the console is served."`
+		ConsoleAddr string   `split_words:"true" default:":8082" help:"Where the console API is served. Without keys it is served to this machine only."`
+		ConsoleKeys Redacted `split_words:"true" placeholder:"KEYS" help:"The keys of the operators: key or name=key, separated by commas. Better given as BELAY_CONSOLE_KEYS than as a flag, which every process of the machine can read."`
 	}
 	// DataEnv is where serve keeps its data: BELAY_DATA_DIR.
 	DataEnv struct {

@@ -117,6 +117,41 @@ func (p Pattern) tokens() [][]string {
 	return [][]string{parts, {longName, "*", longName}}
 }
 
+// Intersect returns the subjects that select what both of two sets select. The
+// subjects of each set must not overlap; those that are returned do not either.
+func Intersect(a, b []string) []string {
+	var both []string
+	for _, x := range a {
+		for _, y := range b {
+			if t, ok := intersect(strings.Split(x, "."), strings.Split(y, ".")); ok {
+				both = append(both, strings.Join(t, "."))
+			}
+		}
+	}
+	slices.Sort(both)
+	return both
+}
+
+func intersect(a, b []string) ([]string, bool) {
+	if !overlap(a, b) {
+		return nil, false
+	}
+	var t []string
+	for i := 0; i < max(len(a), len(b)); i++ {
+		switch {
+		case i < len(a) && a[i] == ">":
+			return append(t, b[i:]...), true
+		case i < len(b) && b[i] == ">":
+			return append(t, a[i:]...), true
+		case a[i] == "*":
+			t = append(t, b[i])
+		default:
+			t = append(t, a[i])
+		}
+	}
+	return t, true
+}
+
 // disjoint replaces every two filters that overlap by one that covers both.
 func disjoint(filters [][]string) [][]string {
 	for i := 0; i < len(filters); i++ {

@@ -1,0 +1,109 @@
+package console
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/belay-hooks/belay/internal/redrive"
+	"github.com/belay-hooks/belay/internal/rest"
+	"github.com/belay-hooks/belay/internal/standing"
+	"github.com/belay-hooks/belay/pkg/stream"
+)
+
+// Server is a console. See [New].
+type Server struct {
+	config   Config
+	keys     rest.Keys
+	listener net.Listener
+	log      *slog.Logger
+	broker   *stream.Broker
+	progress standing.Log
+	state    *stream.Bucket
+	desk     *redrive.Desk
+	wake     chan struct{} // tells the driver of a new job
+}
+
+// New returns a console whose listener is bound: with port 0, [Server.Addr] tells
+// which port it is. The broker's topology must be there when Run is called.
+func New(c Config, b *stream.Broker, log *slog.Logger) (*Server, error) {
+	c = c.withDefaults()
+	s := &Server{
+		config: c, broker: b, log: log,
+		progress: standing.NewLog(b), state: b.Bucket(stream.State), desk: redrive.New(b),
+		wake: make(chan struct{}, 1),
+	}
+	var err error
+	if s.keys, err = rest.ParseKeys(c.Keys, defaultOperator); err != nil {
+		return nil, fmt.Errorf("console: %w", err)
+	}
+	addr := c.Addr
+	if len(s.keys) == 0 {
+		if addr, err = loopback(addr); err != nil {
+			return nil, err
+		}
+	}
+	if s.listener, err = net.Listen("tcp", addr); err != nil {
+		return nil, fmt.Errorf("console: listen: %w", err)
+	}
+	if len(s.keys) == 0 {
+		log.Info("the console has no keys, so only this machine reaches it; BELAY_CONSOLE_KEYS gives it some", "addr", s.Addr().String())
+	}
+	return s, nil
+}
+
+// Addr is the address that the API listens on.
+func (s *Server) Addr() net.Addr { return s.listener.Addr() }
+
+// Close frees the listener of a console that is not run. After Run it does nothing.
+func (s *Server) Close() { _ = s.listener.Close() }
+
+// Run serves the API and drives the jobs until ctx ends, and returns once what was
+// begun has ended: at most the configured grace later. Jobs go on where the next
+// console finds them.
+func (s *Server) Run(ctx context.Context) error {
+	defer s.Close()
+	serving, stop := context.WithCancel(ctx)
+	defer stop()
+	var driving sync.WaitGroup
+	driving.Go(func() { s.drive(serving) })
+	defer driving.Wait()
+	defer stop()
+
+	server := &http.Server{
+		Handler:           s.routes(),
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		WriteTimeout:      2 * time.Minute,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(s.listener) }()
+	select {
+	case err := <-failed:
+		return fmt.Errorf("console: serve: %w", err)
+	case <-ctx.Done():
+	}
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.config.Grace)
+	defer cancel()
+	if err := server.Shutdown(grace); err != nil {
+		// Whoever is still connected has had his time.
+		_ = server.Close()
+	}
+	if err := <-failed; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("console: serve: %w", err)
+	}
+	return nil
+}
+
+// audit writes the line that says who changed what.
+func (s *Server) audit(what, who string, args ...any) {
+	s.log.Info("operator: "+what, append([]any{"by", who}, args...)...)
+}
