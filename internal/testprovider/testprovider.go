@@ -17,8 +17,7 @@ import (
 	"crypto/x509/pkix"
 	"errors"
 	"fmt"
-	"io"
-	"log"
+	"log/slog"
 	"math/big"
 	"net"
 	"net/http"
@@ -56,7 +55,7 @@ func New(tb testing.TB) *Provider {
 	server.TLS = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: func(h *tls.ClientHelloInfo) (*tls.Certificate, error) {
 		return p.leaf(h.ServerName)
 	}}
-	server.Config.ErrorLog = log.New(io.Discard, "", 0) // handshakes that fail on purpose
+	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug) // handshakes that fail on purpose
 	server.StartTLS()
 	tb.Cleanup(server.Close)
 	p.address = server.Listener.Addr().String()

@@ -183,7 +183,7 @@ func (s *Source) checkTimeSigned(c *compiler) error {
 	for _, sig := range s.signatures {
 		field, text := sig.field+"content", sig.text
 		signed := slices.ContainsFunc(sig.content, func(p part) bool {
-			return p.kind == signedHeaders || p.kind == timestamp || s.clock != nil && p.kind == jsonLine && p.arg == s.clock.at.arg ||
+			return p.kind == signedHeaders || p.kind == timestamp || s.clock != nil && p.kind == jsonLine && s.clock.at.kind == jsonValue && p.arg == s.clock.at.arg ||
 				s.clock != nil && (p == s.clock.at || s.clock.inBody() && p.kind == body)
 		})
 		uses := choice{sig.content}.uses(timestamp)

@@ -386,3 +386,40 @@ func TestCanonicalRequest(t *testing.T) {
 		t.Errorf("hash %s", got)
 	}
 }
+
+// Each notification of a request must have the clientState of a subscription.
+func TestMicrosoftGraph(t *testing.T) {
+	s := newSource(t, SourceConfig{Receiver: "ms-graph", Secrets: []Secret{text("state-1"), text("state-2")}})
+	for name, test := range map[string]struct {
+		query, body, event string
+		want               Reason
+	}{
+		"one":                      {"", `{"value":[{"clientState":"state-1","changeType":"updated"}]}`, "ms-graph.updated", ""},
+		"two subscriptions":        {"", `{"value":[{"clientState":"state-1","changeType":"updated"},{"clientState":"state-2","changeType":"deleted"}]}`, "ms-graph.batch", ""},
+		"lifecycle":                {"", `{"value":[{"clientState":"state-1","lifecycleEvent":"missed"}]}`, "ms-graph.missed", ""},
+		"one is a stranger":        {"", `{"value":[{"clientState":"state-1"},{"clientState":"state-3"}]}`, "", SignatureWrong},
+		"one says nothing":         {"", `{"value":[{"clientState":"state-1"},{"changeType":"updated"}]}`, "", SignatureWrong},
+		"none":                     {"", `{"value":[]}`, "", SignatureMissing},
+		"no list":                  {"", `{"value":{"clientState":"state-1"}}`, "", SignatureMissing},
+		"signed, and a validation": {"?validationToken=x", `{"value":[{"clientState":"state-1","changeType":"updated"}]}`, "ms-graph.updated", ""},
+		"forged, and a validation": {"?validationToken=%3Cscript%3E", `{"value":[]}`, "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := httptest.NewRequest("POST", "https://hooks.example.com/x"+test.query, nil)
+			r.Header.Set("Content-Type", "application/json")
+			got, err := s.Receive(r, []byte(test.body), now)
+			if reasonOf(err) != test.want {
+				t.Fatalf("error %v, want %q", err, test.want)
+			}
+			if (got.Event != nil) != (test.event != "") || got.Event != nil && got.Event.Type != test.event {
+				t.Errorf("event %+v, want %s", got.Event, test.event)
+			}
+		})
+	}
+	r := httptest.NewRequest("POST", "https://hooks.example.com/x?validationToken=Validation%3A+%3Cb%3E", nil)
+	r.Header.Set("Content-Type", "text/plain; charset=utf-8")
+	got, err := s.Receive(r, nil, now)
+	if err != nil || got.Event != nil || string(got.Answer.Body) != "Validation: <b>" || got.Answer.ContentType != "text/plain; charset=utf-8" {
+		t.Errorf("the handshake: %+v, %v", got, err)
+	}
+}

@@ -7,7 +7,6 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
-	"hash"
 	"maps"
 	"slices"
 	"strconv"
@@ -245,7 +244,7 @@ func (h hashRule) holds(all map[string]any, q *request) bool {
 }
 
 func (h hashRule) sum(q *request) []byte {
-	var sum hash.Hash = h.hash.New()
+	sum := h.hash.New()
 	h.content.feed(sum, q)
 	return sum.Sum(nil)
 }

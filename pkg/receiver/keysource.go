@@ -124,7 +124,7 @@ func (s *Source) keysFor(ctx context.Context, sig *signature, q *request, now ti
 	if len(keys) == 0 && sig.keys != nil {
 		var err error
 		keys, err = sig.keys.find(ctx, s.fetcher, q, now, refresh)
-		if err == errForeignURL {
+		if errors.Is(err, errForeignURL) {
 			return nil, refuse(SignatureWrong, "%v", err)
 		}
 		if err != nil {

@@ -96,6 +96,7 @@ var bodies = map[string]string{
 	"dropbox-sign":    `{"event":{"event_time":"1795341600","event_type":"a","event_hash":"%s"}}`,
 	"travis-ci":       `payload=%7B%22type%22%3A%22push%22%7D`,
 	"aws-sns":         `{"Type":"Notification","MessageId":"1","TopicArn":"x","Message":"50 letters","Timestamp":"2026-11-22T10:00:00Z","SignatureVersion":"2","Signature":"%s"}`,
+	"ms-graph":        `{"value":[{"changeType":"updated","clientState":"%s"}]}`,
 	"adobe-io-events": `{"recipient_client_id":"x","type":"a"}`,
 	"figma":           `{"passcode":"%s","event_type":"FILE_UPDATE","file_key":"b"}`,
 	"salesforce-outbound": `<e:Envelope xmlns:e="http://schemas.xmlsoap.org/soap/envelope/"><e:Body><notifications xmlns="http://soap.sforce.com/2005/09/outbound">` +
