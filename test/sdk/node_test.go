@@ -34,6 +34,7 @@ type (
 		OK      bool              `json:"ok"`
 		Why     string            `json:"why"`
 		Headers map[string]string `json:"headers"`
+		Body    []byte            `json:"body"`
 	}
 )
 

@@ -4,8 +4,8 @@
 //   {"sdk":"stripe","do":"verify","secret":…,"method":…,"url":…,"headers":{…},"body":base64}
 //   {"ok":true}, or {"ok":false,"why":…}
 //
-// With "do":"sign" the answer is {"ok":true,"headers":{…}}: those that the SDK's
-// own signer makes. The first line that it writes lists the SDKs.
+// With "do":"sign" the answer is {"ok":true,"headers":{…},"body":base64}: what the
+// SDK's own signer makes; a body where the signature stands there. The first line that it writes lists the SDKs.
 import {createRequire} from 'node:module'
 import {readFileSync} from 'node:fs'
 import {createInterface} from 'node:readline'
@@ -17,6 +17,7 @@ console.log = console.info = console.debug = () => {}
 
 // How a request reads in the table below: headers by lower-case name (h), the
 // body as text, the secret as the SDK's user has it.
+const BODY = Symbol('body')
 const seconds = at => `${Math.floor(at / 1000)}`
 const standard = (h, ...names) => Object.fromEntries(names.map(n => [n, h[n]]))
 const form = body => Object.fromEntries(new URLSearchParams(body))
@@ -37,9 +38,21 @@ const slack = async ({h, body, secret}) => {
 // for what is not genuine) and, where there is one, what signs.
 const sdks = {
   '@adyen/api-library': {
-    for: ['adyen-platform'],
-    async verify({h, body, secret}) { return new (require('@adyen/api-library').hmacValidator)().validateHMACSignature(secret, h.hmacsignature, body) },
-    async sign({body, secret}) { return {hmacsignature: new (require('@adyen/api-library').hmacValidator)().calculateHmac(body, secret)} },
+    for: ['adyen', 'adyen-platform'],
+    async verify({h, receiver, body, secret}) {
+      const hmac = new (require('@adyen/api-library').hmacValidator)()
+      if (receiver === 'adyen-platform') return hmac.validateHMACSignature(secret, h.hmacsignature, body)
+      return JSON.parse(body).notificationItems.every(item => hmac.validateHMAC(item.NotificationRequestItem, secret))
+    },
+    async sign({receiver, body, secret}) {
+      const hmac = new (require('@adyen/api-library').hmacValidator)()
+      if (receiver === 'adyen-platform') return {hmacsignature: hmac.calculateHmac(body, secret)}
+      const signed = JSON.parse(body)
+      for (const {NotificationRequestItem: item} of signed.notificationItems) {
+        item.additionalData = {hmacSignature: hmac.calculateHmac(item, secret)}
+      }
+      return {[BODY]: JSON.stringify(signed)}
+    },
   },
   '@anthropic-ai/sdk': {
     for: ['anthropic'],
@@ -303,7 +316,7 @@ for await (const line of createInterface({input: process.stdin})) {
   const r = {q, h: q.headers, body: q.body.toString(), secret: q.secret, receiver: q.receiver}
   try {
     const result = await sdks[q.sdk][q.do](r)
-    say(q.do === 'sign' ? {ok: true, headers: result} : {ok: result !== false, why: result === false ? 'it said no' : ''})
+    say(q.do === 'sign' ? {ok: true, headers: result, body: Buffer.from(result[BODY] ?? '').toString('base64')} : {ok: result !== false, why: result === false ? 'it said no' : ''})
   } catch (error) {
     say({ok: false, why: String(error?.message ?? error)})
   }
