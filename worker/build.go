@@ -25,6 +25,7 @@ func Chains(file *config.File, b *stream.Broker, log *slog.Logger) ([]handler.Ch
 		chain := handler.Chain{
 			Name: c.Name, From: c.From, Events: c.Events,
 			Earliest: c.Start == "earliest", Concurrency: c.Concurrency,
+			Ordered: c.Ordered, MaxWaiting: c.MaxWaiting, MaxWaitingBytes: c.MaxWaitingBytes,
 		}
 		chain.Since, _ = c.StartTime()
 		if c.Retry != nil {

@@ -63,6 +63,10 @@ func (r *runner) execute(ctx context.Context, t *task) outcome {
 		if !step.Runs(t.event) {
 			continue
 		}
+		if !t.mine() {
+			o.kind = interrupted
+			return o
+		}
 		if step.Name != t.progress.Next {
 			t.progress.Next, t.progress.Failed = step.Name, 0
 		}

@@ -11,6 +11,7 @@ type metrics struct {
 	events   *prometheus.CounterVec
 	dead     *prometheus.CounterVec
 	handlers *prometheus.HistogramVec
+	ordered  *orderedMetrics
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -24,6 +25,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Name: "belay_worker_dead_letters_total",
 			Help: "Events that a chain has given up, by reason.",
 		}, []string{"chain", "reason"}),
+		ordered: newOrderedMetrics(f),
 		handlers: f.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "belay_worker_handler_seconds",
 			Help:    "How long a handler ran, by whether it failed.",

@@ -33,6 +33,12 @@ func (w *Worker) newRunner(ctx context.Context, c handler.Chain) (*runner, error
 	if c.Concurrency == 0 {
 		c.Concurrency = handler.DefaultConcurrency
 	}
+	if c.MaxWaiting == 0 {
+		c.MaxWaiting = handler.DefaultMaxWaiting
+	}
+	if c.MaxWaitingBytes == 0 {
+		c.MaxWaitingBytes = handler.DefaultMaxWaitingBytes
+	}
 	if c.Retry == (handler.Retry{}) {
 		c.Retry = handler.DefaultRetry
 	}
@@ -56,9 +62,8 @@ func (w *Worker) newRunner(ctx context.Context, c handler.Chain) (*runner, error
 		}
 	}
 	for shard := range b.Shards() {
-		consumer, err := b.EnsureConsumer(ctx, stream.ConsumerConfig{
-			Stream: stream.In(shard), Name: "chain-" + c.Name,
-			Filters:    event.Filters(c.From, patterns),
+		consumer, err := r.ensureIncoming(ctx, stream.ConsumerConfig{
+			Stream: stream.In(shard), Filters: event.Filters(c.From, patterns),
 			Start:      stream.Start{Earliest: c.Earliest, At: c.Since},
 			Generation: w.config.Generation,
 		})
@@ -79,7 +84,13 @@ func (r *runner) run(fetch, work context.Context) {
 	var wg sync.WaitGroup
 	shards := len(r.incoming)
 	pull := 2 * (r.chain.Concurrency + shards - 1) / shards
+	if r.chain.Ordered {
+		wg.Go(func() { r.runOrdered(fetch, work) })
+	}
 	for shard, consumer := range r.incoming {
+		if r.chain.Ordered {
+			break
+		}
 		wg.Go(func() {
 			consumer.Run(fetch, work, stream.RunConfig{
 				Pull: pull, Slots: r.slots, Ledger: r.ledgers[shard],
@@ -104,6 +115,9 @@ type task struct {
 	turn    int  // of a parked event: the turn that is due, from 1
 	touched bool // the chain may have worked on it before
 	kept    bool // it has an entry in PROGRESS
+	// lease says for how long the shard of an ordered chain is ours; nil: the event
+	// is not in its key's line.
+	lease *stream.Lease
 
 	reference string // of a parked event: where its body is if not with it; see standing.Turn
 

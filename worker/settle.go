@@ -21,6 +21,7 @@ import (
 //	done, responded   [PROGRESS: ended] → DONE → ack
 //	again, soon       PROGRESS → nak with the delay
 //	again, later      PROGRESS: turn+1 → RETRY: scheduled, turn+1 → ack
+//	again, ordered    PROGRESS: due; its key waits in the memory of the owner
 //	dead              DEAD → [PROGRESS: ended] → DONE → ack
 //	interrupted       given back; nothing is recorded
 //
@@ -48,6 +49,9 @@ func (r *runner) settle(ctx context.Context, t *task, o outcome) (v stream.Verdi
 
 // postpone keeps where the chain stands and brings the event back after the wait.
 func (r *runner) postpone(ctx context.Context, t *task, wait time.Duration) (stream.Verdict, error) {
+	if t.lease != nil {
+		return r.holdBack(ctx, t, wait)
+	}
 	if wait > r.config.ShortRetry {
 		return r.park(ctx, t, time.Now().Add(wait))
 	}

@@ -6,6 +6,7 @@
 //	worker.go    Worker: the chains that run
 //	runner.go    runner: a chain's consumers, and what each event needs
 //	execute.go   execute: the handlers in order, to an outcome
+//	ordered.go   the shards of an ordered chain: lines.go, a line of events for a key
 //	answer.go    answer: the outcome to the sender, where it waits for the chain
 //	settle.go    settle: the outcome to durable writes and an ack
 //	progress.go  progress: where a chain stands in an event that failed
@@ -38,6 +39,10 @@ type Config struct {
 	// ShortRetry is the longest wait that is left to the broker's memory; a
 	// longer one is parked in the log. 0: 10 s.
 	ShortRetry time.Duration
+	// Lease is how long the shards of an ordered chain wait for a worker that has
+	// died before another one takes them over. It should be longer than the broker
+	// may be away, which takes a cluster 4 to 9 s. 0: 15 s.
+	Lease time.Duration
 	// Logger gets a line for each settled event. Required.
 	Logger *slog.Logger
 	// Metrics is where the worker registers what it counts. nil: nowhere.

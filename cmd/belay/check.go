@@ -171,7 +171,7 @@ func (c *checkCmd) sum(path string, file *config.File, all []*receiver.Source, e
 
 func sumChain(c *config.Chain) chain {
 	out := chain{Name: c.Name, From: c.From, Events: c.Events}
-	for _, h := range c.Ordered() {
+	for _, h := range c.Sorted() {
 		s := step{Order: h.Order, Name: h.Name, Kind: h.Kind()}
 		switch {
 		case h.HTTP != nil:

@@ -109,6 +109,15 @@ type Chain struct {
 	// Concurrency is how many events the chain handles at once in one worker.
 	// Default: [DefaultConcurrency].
 	Concurrency int `yaml:"concurrency"`
+	// Ordered lets the chain handle the events of a key one at a time and in the
+	// order in which they were stored; see docs/ordering.md for what that costs.
+	Ordered bool `yaml:"ordered"`
+	// MaxWaiting and MaxWaitingBytes bound the events of an ordered chain that wait
+	// behind others of their key, in a shard: their number, and their bytes as they
+	// are stored. A shard that is past one of them takes no more until some are
+	// handled. Defaults: [DefaultMaxWaiting], [DefaultMaxWaitingBytes].
+	MaxWaiting      int   `yaml:"max_waiting"`
+	MaxWaitingBytes int64 `yaml:"max_waiting_bytes"`
 	// Retry is what happens after a handler has failed. Never nil after Load.
 	Retry *Retry `yaml:"retry"`
 	// Handlers are the steps, in the order of the file. They run by Order, lowest
@@ -197,7 +206,11 @@ const (
 	DefaultTenant      = "default"
 	DefaultStart       = "now"
 	DefaultConcurrency = 64
-	DefaultHTTPTimeout = 30 * time.Second
+	// DefaultMaxWaiting is how many events of an ordered chain may wait in a shard.
+	DefaultMaxWaiting = 10_000
+	// DefaultMaxWaitingBytes is how large they may be together.
+	DefaultMaxWaitingBytes = 64 << 20
+	DefaultHTTPTimeout     = 30 * time.Second
 )
 
 // DefaultRetry is the policy of a chain that names none, and the source of
@@ -225,6 +238,7 @@ func (r *Retry) setDefaults()  { *r = DefaultRetry() }
 func (c *Chain) setDefaults() {
 	retry := DefaultRetry()
 	c.Start, c.Concurrency, c.Retry = DefaultStart, DefaultConcurrency, &retry
+	c.MaxWaiting, c.MaxWaitingBytes = DefaultMaxWaiting, DefaultMaxWaitingBytes
 }
 
 // Kind is what the step does: http, notify, respond, reply or log.
@@ -272,12 +286,10 @@ func (d *Duration) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// Ordered is the chain's handlers as they run: by Order, equal ones in the order
+// Sorted is the chain's handlers as they run: by Order, equal ones in the order
 // of the file.
-func (c *Chain) Ordered() []Handler {
-	ordered := slices.Clone(c.Handlers)
-	slices.SortStableFunc(ordered, func(a, b Handler) int { return cmp.Compare(a.Order, b.Order) })
-	return ordered
+func (c *Chain) Sorted() []Handler {
+	return slices.SortedStableFunc(slices.Values(c.Handlers), func(a, b Handler) int { return cmp.Compare(a.Order, b.Order) })
 }
 
 // Target is where it forwards to, to be shown: the URL without its user, path

@@ -160,6 +160,12 @@ func (v *validator) chain(c *Chain, path string, names map[string]bool) {
 	if c.Concurrency < 1 || c.Concurrency > 10_000 {
 		v.wrong(path+".concurrency", fmt.Sprint(c.Concurrency), "want 1 to 10000")
 	}
+	if c.MaxWaiting < 1 || c.MaxWaiting > 1_000_000 {
+		v.wrong(path+".max_waiting", fmt.Sprint(c.MaxWaiting), "want 1 to 1000000 events")
+	}
+	if c.MaxWaitingBytes < 1 {
+		v.wrong(path+".max_waiting_bytes", fmt.Sprint(c.MaxWaitingBytes), "want 1 byte or more")
+	}
 	v.retry(c.Retry, path+".retry")
 	if len(c.Handlers) == 0 {
 		v.wrong(path+".handlers", "", "missing, want at least one handler")

@@ -110,11 +110,16 @@ func (e *Event) Name() string {
 // Partition is the partition of the event's key, 0 to 63. Events of one key
 // always share a partition.
 func (e *Event) Partition() int {
-	key := e.Key
-	if key == "" {
-		key = e.ID
+	return int(xxhash.Sum64String(e.OrderKey()) % Partitions)
+}
+
+// OrderKey is what the events share that an ordered chain handles one at a time:
+// Key or, where there is none, ID.
+func (e *Event) OrderKey() string {
+	if e.Key == "" {
+		return e.ID
 	}
-	return int(xxhash.Sum64String(key) % Partitions)
+	return e.Key
 }
 
 // MsgID identifies the event for deduplication by the broker:

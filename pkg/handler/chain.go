@@ -26,6 +26,23 @@ type Chain struct {
 	Since    time.Time
 	// Concurrency is how many events one worker handles at once. 0: 64.
 	Concurrency int
+	// Ordered lets the chain handle the events of a key ([event.Event.Key]) one at a
+	// time and in the order in which they were stored; keys in parallel. One worker
+	// owns a shard of the events at a time, and a failing event holds back those of
+	// its key until it is handled or given up.
+	//
+	// A handler that is running cannot be stopped from outside: where a worker was
+	// cut off from the broker, or stopped (SIGSTOP) for longer than its lease, and
+	// its handler does not end with its context, that handler may end while another
+	// worker has gone on with the key. Nothing begins there any more, and nothing
+	// is recorded.
+	Ordered bool
+	// MaxWaiting and MaxWaitingBytes bound the events of an ordered chain that wait
+	// behind others of their key, in a shard: their number (0: 10 000), and their
+	// bytes as they are stored (0: 64 MiB). A shard that is past one of them takes no
+	// more until some are handled.
+	MaxWaiting      int
+	MaxWaitingBytes int64
 	// Retry is the policy after a failed handler. The zero value is
 	// [DefaultRetry].
 	Retry Retry
@@ -53,6 +70,9 @@ type Step struct {
 const (
 	DefaultConcurrency = 64
 	DefaultTimeout     = 30 * time.Second
+
+	DefaultMaxWaiting      = 10_000
+	DefaultMaxWaitingBytes = 64 << 20
 )
 
 // Validate tells what is wrong with the chain, field by field.
@@ -65,6 +85,9 @@ func (c *Chain) Validate() error {
 	}
 	if c.Concurrency < 0 {
 		return fmt.Errorf("chain %s: concurrency is %d: want 1 or more, or 0 for %d", c.Name, c.Concurrency, DefaultConcurrency)
+	}
+	if c.MaxWaiting < 0 || c.MaxWaitingBytes < 0 {
+		return fmt.Errorf("chain %s: max waiting is %d events of %d bytes: want 1 or more, or 0 for the default", c.Name, c.MaxWaiting, c.MaxWaitingBytes)
 	}
 	for _, pattern := range c.Events {
 		if _, err := event.ParsePattern(pattern); err != nil {

@@ -21,6 +21,8 @@ type Start struct {
 	// At begins with the first message stored then or later. Zero, and not
 	// Earliest: with what comes from now on.
 	At time.Time
+
+	seq uint64 // with the message of this number or the next one; 0: see above
 }
 
 // ConsumerConfig describes a durable consumer, which remembers what is settled
@@ -138,6 +140,9 @@ func (c ConsumerConfig) config(retention jetstream.RetentionPolicy) jetstream.Co
 	switch {
 	case c.Start.Earliest, retention == jetstream.WorkQueuePolicy:
 		config.DeliverPolicy = jetstream.DeliverAllPolicy
+	case c.Start.seq > 0:
+		config.DeliverPolicy = jetstream.DeliverByStartSequencePolicy
+		config.OptStartSeq = c.Start.seq
 	case !c.Start.At.IsZero():
 		config.DeliverPolicy = jetstream.DeliverByStartTimePolicy
 		config.OptStartTime = &c.Start.At

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -46,14 +45,17 @@ type Ledger struct {
 	b       *Broker
 	id      string // tells its own groups from those of others
 	subject string
+	fences  string // the subject of the owners of an ordered chain
 	chain   string // that keeps its progress; empty: none does
 	shard   int
 
 	records groups[ledgerEntry]
 
 	mu       sync.Mutex
-	finished map[uint64]struct{}
-	begun    map[uint64]struct{}
+	finished seqset
+	begun    seqset
+	fence    uint64 // of an ordered chain's owner: see take
+	lost     func() // is called when another process has taken the ledger
 	follows  []*following
 	loaded   bool
 	epoch    uint64 // of the connection that both were read in
@@ -72,8 +74,8 @@ const maxGroup = 1000
 // somebody may have begun with each, for all it knows.
 func (b *Broker) Ledger(name string, shard int) *Ledger {
 	l := &Ledger{
-		b: b, id: nuid.Next(), subject: DoneSubject(name, shard),
-		finished: make(map[uint64]struct{}), begun: make(map[uint64]struct{}),
+		b: b, id: nuid.Next(), subject: DoneSubject(name, shard), fences: FenceSubject(name, shard),
+		finished: make(seqset), begun: make(seqset),
 	}
 	l.records.commit, l.records.limit = l.write, maxGroup
 	return l
@@ -118,10 +120,7 @@ func (l *Ledger) write(entries []ledgerEntry) error {
 	}
 	// All of a group are of one worker, whose handlers end together.
 	ctx := entries[0].ctx
-	if err := WaitOut(ctx, func() error {
-		_, err := l.b.Publish(ctx, Message{Subject: l.subject, Header: map[string][]string{headerWriter: {l.id}}, Data: data})
-		return err
-	}); err != nil {
+	if err := WaitOut(ctx, func() error { return l.publish(ctx, data) }); err != nil {
 		return err
 	}
 	l.add(records)
@@ -134,7 +133,7 @@ func (l *Ledger) add(records []Record) {
 	for _, r := range records {
 		// Other runs of an event come from elsewhere than its IN stream.
 		if r.Run == 0 {
-			l.finished[r.Seq] = struct{}{}
+			l.finished.add(r.Seq)
 		}
 	}
 }
@@ -146,10 +145,7 @@ func (l *Ledger) knows(seq uint64) (finished, begun, current bool) {
 	epoch := l.b.epoch()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	_, finished = l.finished[seq]
-	_, begun = l.begun[seq]
-	begun = begun || seq <= l.tail
-	return finished, begun, l.loaded && l.epoch == epoch
+	return l.finished.has(seq), seq <= l.tail || l.begun.has(seq), l.loaded && l.epoch == epoch
 }
 
 // load reads what is finished above the consumer's ack floor, once in every
@@ -228,7 +224,7 @@ func (l *Ledger) readProgress(m jetstream.Msg, _ bool) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.begun[place.Seq] = struct{}{}
+	l.begun.add(place.Seq)
 }
 
 func (l *Ledger) stopFollowing() {
@@ -268,9 +264,8 @@ func (l *Ledger) prune(ctx context.Context, c *Consumer) error {
 
 // dropBelow forgets what is at or below the floor. It is called with the lock.
 func (l *Ledger) dropBelow(floor uint64) {
-	for _, known := range []map[uint64]struct{}{l.finished, l.begun} {
-		maps.DeleteFunc(known, func(seq uint64, _ struct{}) bool { return seq <= floor })
-	}
+	l.finished.dropBelow(floor)
+	l.begun.dropBelow(floor)
 	l.pruned = time.Now()
 }
 

@@ -68,6 +68,9 @@ const (
 	// A message of the batch was lost with the connection: nothing of it is stored.
 	codeBatchIncomplete jetstream.ErrorCode = 10176
 	codeHeaderTooLarge  jetstream.ErrorCode = 10097 // header size exceeds maximum allowed of 64k
+	// The last message of the subject is just being stored: it is not known yet
+	// whether it is the expected one.
+	codeLastInFlight jetstream.ErrorCode = 10164
 )
 
 // Publish stores one message and returns once the broker has confirmed it.
@@ -196,7 +199,7 @@ func brokerError(err error) error {
 			return join(ErrFull, err)
 		case codeTooLarge, codeHeaderTooLarge:
 			return join(ErrTooLarge, err)
-		case codeInProcess:
+		case codeInProcess, codeLastInFlight:
 			return join(ErrInFlight, err)
 		case codeNotLeader, codeBatchInflight, codeBatchIncomplete:
 			return join(ErrUnavailable, err)

@@ -27,6 +27,9 @@ type Held struct {
 	// Touched says that somebody may have worked on the message before: it was
 	// handed out before, or its ledger knows of progress.
 	Touched bool
+	// Finished says that the chain has finished with it before. It is only told of
+	// what is read by [Consumer.Take].
+	Finished bool
 
 	confirm bool // the ack itself has to be confirmed: no ledger stands behind it
 
@@ -63,6 +66,9 @@ const givenBackFor = 250 * time.Millisecond
 // what a consumer may have handed out, so it is for seconds;
 // [Broker.Schedule] is for longer.
 func Again(delay time.Duration) Verdict { return Verdict{verb: again, delay: delay} }
+
+// Waits tells whether the message is to be handed out again, and after what delay.
+func (v Verdict) Waits() (time.Duration, bool) { return v.delay, v.verb == again }
 
 // Settle tells the broker the verdict. It is the only place that does. If it
 // fails the message is handed out again once its deadline has passed.

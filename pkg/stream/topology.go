@@ -28,6 +28,7 @@ const (
 	Subscriptions = "SUBSCRIPTIONS"
 	Keys          = "KEYS"
 	State         = "STATE"
+	Owners        = "OWNERS"
 )
 
 // In is the name of the stream that holds a shard of what came in.
@@ -48,6 +49,7 @@ func Out(shard int) string { return "OUT_" + strconv.Itoa(shard) }
 //	PROGRESS       where a chain stands in an event            bucket
 //	SUBSCRIPTIONS  who is told of notifications                bucket
 //	KEYS, STATE    API keys, what operators did                bucket
+//	OWNERS         who runs which shard of an ordered chain    bucket
 //
 // "limits" streams keep their messages until they are too old, "swept" ones until
 // they are too old and handled, "work" streams until they are acknowledged.
@@ -58,6 +60,7 @@ func Out(shard int) string { return "OUT_" + strconv.Itoa(shard) }
 //	belay.part.notify.<tenant>               of notifications
 //	belay.part.dead.<chain>                  and of dead letters
 //	belay.done.<chain>.<shard>
+//	belay.fence.<chain>.<shard>              in DONE: who may write there
 //	belay.retry.{wait,due}.<chain>.<shard>.<seq>.<run>
 //	belay.notify.<tenant>
 //	belay.out.<shard>.{wait,due}.<subscription>.<delivery>
@@ -124,7 +127,7 @@ func (t Topology) streams() []jetstream.StreamConfig {
 	dead.AllowAtomicPublish = true
 	dead.Duplicates = t.Window
 	return append(all,
-		t.limits(Done, t.Retention, "belay.done.>"),
+		t.limits(Done, t.Retention, "belay.done.>", "belay.fence.>"),
 		t.work(Retry, "belay.retry.>"),
 		notify,
 		t.limits(Attempts, t.Retention, "belay.attempt.>"),
@@ -140,6 +143,8 @@ func (t Topology) buckets() []jetstream.KeyValueConfig {
 		{Bucket: Subscriptions, Replicas: t.Replicas},
 		{Bucket: Keys, Replicas: t.Replicas},
 		{Bucket: State, Replicas: t.Replicas},
+		// What is in use is written again long before.
+		{Bucket: Owners, TTL: ownersTTL, Replicas: t.Replicas},
 	}
 }
 
@@ -294,6 +299,12 @@ func DoneSubject(chain string, shard int) string {
 // bucketStream is the stream that a bucket's keys are stored in
 // (https://github.com/nats-io/nats-architecture-and-design/blob/main/adr/ADR-8.md).
 func bucketStream(bucket string) string { return "KV_" + bucket }
+
+// FenceSubject is where the owners of a shard of an ordered chain say that it is
+// theirs: the last one is the only one that may write to its [DoneSubject].
+func FenceSubject(chain string, shard int) string {
+	return fmt.Sprintf("belay.fence.%s.%d", chain, shard)
+}
 
 // NotifySubject is where the notifications of a tenant are stored.
 func NotifySubject(tenant string) string { return "belay.notify." + tenant }
