@@ -27,7 +27,7 @@ import (
 //	go test -race -run TestOrderedProperty ./worker -ordered.cases 100
 //	go test -race -run TestOrderedProperty ./worker -ordered.cases 1 -ordered.seed 17
 var (
-	orderedCases = flag.Int("ordered.cases", 4, "cases of the ordering property")
+	orderedCases = flag.Int("ordered.cases", 2, "cases of the ordering property")
 	orderedSeed  = flag.Uint64("ordered.seed", 1, "seed of the first one")
 )
 
