@@ -167,6 +167,9 @@ func (d *driver) note(ctx context.Context, j *standing.Job) (mine bool, err erro
 // is not among the open any more.
 func (d *driver) settleAll(ctx context.Context, j *standing.Job) error {
 	limiter := rate.NewLimiter(rate.Limit(j.Rate), 1)
+	if err := d.recount(ctx, j); err != nil {
+		return err
+	}
 	for {
 		var page []stream.LetterID
 		next := uint64(0)
@@ -198,6 +201,19 @@ func (d *driver) settleAll(ctx context.Context, j *standing.Job) error {
 			return err
 		}
 	}
+}
+
+// recount makes up for what a driver that died has not noted.
+func (d *driver) recount(ctx context.Context, j *standing.Job) error {
+	var left uint64
+	err := d.scan(ctx, open, j.Filter, j.Cursor, func(l *standing.Letter) bool {
+		if l.Seq <= j.Border {
+			left++
+		}
+		return l.Seq < j.Border
+	})
+	j.Handled = j.Total - min(j.Total, left+j.Skipped)
+	return err
 }
 
 func (d *driver) settlePage(ctx context.Context, j *standing.Job, limiter *rate.Limiter, page []stream.LetterID) error {

@@ -91,7 +91,7 @@ type closedView struct {
 
 func viewLetter(l *standing.Letter) letterView {
 	v := letterView{
-		ID: l.LetterID.String(), State: open, Chain: l.Chain, Run: l.Run, Redrives: l.Redrives,
+		ID: l.String(), State: open, Chain: l.Chain, Run: l.Run, Redrives: l.Redrives,
 		Event: viewEvent(l.Event), Handler: l.Handler, Reason: l.Reason, Attempts: l.Attempts,
 		Died: l.Died, Bytes: l.Bytes, Whole: l.Whole,
 	}

@@ -212,7 +212,7 @@ func (r *runner) publishDead(ctx context.Context, t *task, l *standing.Letter, h
 	return stream.WaitOut(ctx, func() error {
 		_, err := r.config.Broker.Publish(ctx, stream.Message{
 			Subject: stream.DeadEvent(l.LetterID), Header: header, Data: data,
-			ID: l.LetterID.String(), Parts: stream.DeadEventParts(r.chain.Name),
+			ID: l.String(), Parts: stream.DeadEventParts(r.chain.Name),
 		})
 		return err
 	})

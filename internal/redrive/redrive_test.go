@@ -273,7 +273,9 @@ func TestRedrivenAndGivenUpAgainIsAnotherLetter(t *testing.T) {
 	if err := b.desk.Settle(t.Context(), first, o); err != nil {
 		t.Fatal(err)
 	}
-	b.wait("the second letter", func() bool { return slices.ContainsFunc(b.open(), func(l stream.LetterID) bool { return l.Redrives == 1 }) })
+	b.wait("the second letter", func() bool {
+		return slices.ContainsFunc(b.open(), func(l stream.LetterID) bool { return l.Redrives == 1 })
+	})
 	b.settled(2)
 	b.mended.Store(true)
 	second := b.open()[0]
