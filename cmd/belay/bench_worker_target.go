@@ -45,10 +45,10 @@ type tally struct {
 
 // handle is what a handler does with an event.
 func (t *tally) handle(id string, sent time.Time) {
-	if t.takes > 0 {
-		time.Sleep(t.takes)
-	}
 	waited := time.Since(sent)
+	if t.takes > 0 {
+		<-time.After(t.takes)
+	}
 	n, _ := strconv.Atoi(id) // the ids of the load are numbers
 	t.mu.Lock()
 	defer t.mu.Unlock()
