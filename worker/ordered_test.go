@@ -46,7 +46,7 @@ func TestOrderedProperty(t *testing.T) {
 }
 
 type orderedTotals struct {
-	Events, Keys, Kills, Stops, Joins, Restarts, Failures, Dead, Repeats int
+	Events, Keys, Kills, Stops, Joins, Cuts, Restarts, Failures, Dead, Repeats int
 }
 
 // orderedCase is one random history: events of some keys, handlers that fail by a
@@ -56,6 +56,7 @@ type orderedCase struct {
 	t      *testing.T
 	random *rand.Rand
 	server *testbroker.Server
+	addr   string // of the server, over restarts
 	events []plannedEvent
 	byID   map[string]*plannedEvent
 	pods   []*orderedPod
@@ -84,6 +85,8 @@ type effect struct {
 type orderedPod struct {
 	number int
 	killed atomic.Bool
+	wasCut bool // off the broker for a while
+	link   *link
 	b      *stream.Broker
 	cancel context.CancelFunc
 	ended  chan struct{}
@@ -92,6 +95,7 @@ type orderedPod struct {
 func newOrderedCase(t *testing.T, seed uint64) *orderedCase {
 	c := &orderedCase{t: t, random: rand.New(rand.NewPCG(seed, 0)), byID: map[string]*plannedEvent{}}
 	c.server = testbroker.Start(t)
+	c.addr = strings.TrimPrefix(c.server.ClientURL(), "nats://")
 	b := c.server.Connect()
 	shards := 1 + c.random.IntN(4)
 	if err := b.Migrate(t.Context(), stream.Topology{Shards: shards}); err != nil {
@@ -152,6 +156,9 @@ func (c *orderedCase) handle(ctx context.Context, p *orderedPod, step int, e *ev
 	case e.Attempt <= plan.fails[step]:
 		err = fmt.Errorf("attempt %d fails by plan", e.Attempt)
 	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	if err == nil && !c.effect(effect{id: e.ID, key: e.Key, step: step, ended: true, pod: p}) {
 		return errors.New("killed")
 	}
@@ -170,7 +177,13 @@ func (c *orderedCase) effect(e effect) bool {
 }
 
 func (c *orderedCase) join() {
-	p := &orderedPod{number: len(c.pods), b: c.server.Connect(), ended: make(chan struct{})}
+	p := &orderedPod{number: len(c.pods), ended: make(chan struct{})}
+	p.link = newLink(c.t, c.addr)
+	var err error
+	if p.b, err = stream.Connect(stream.Config{URL: p.link.url(), Name: "test", Logger: testbroker.Logger(c.t).With("pod", p.number)}); err != nil {
+		c.t.Fatal(err)
+	}
+	c.t.Cleanup(p.b.Close)
 	if err := p.b.Open(c.t.Context()); err != nil {
 		c.t.Fatal(err)
 	}
@@ -216,7 +229,7 @@ func (c *orderedCase) run(total *orderedTotals) {
 	for range 4 + c.random.IntN(5) {
 		pause(c.t, time.Duration(c.random.IntN(400))*time.Millisecond)
 		victim := c.random.IntN(len(live))
-		switch c.random.IntN(5) {
+		switch c.random.IntN(7) {
 		case 0, 1:
 			c.join()
 			live = append(live, c.pods[len(c.pods)-1])
@@ -238,6 +251,13 @@ func (c *orderedCase) run(total *orderedTotals) {
 		case 4:
 			c.server.Restart()
 			total.Restarts++
+		default:
+			p := live[victim]
+			p.wasCut = true
+			p.link.cut(true)
+			pause(c.t, time.Duration(c.random.IntN(2000))*time.Millisecond*leaseInTests/time.Second)
+			p.link.cut(false)
+			total.Cuts++
 		}
 	}
 	<-published
@@ -324,8 +344,8 @@ func (c *orderedCase) check(b *stream.Broker, total *orderedTotals) {
 		name := e.id + "/" + strconv.Itoa(e.step)
 		if before, ok := succeeded[name]; ok && !e.ended {
 			total.Repeats++
-			if !before.pod.killed.Load() {
-				c.t.Errorf("%s is repeated by pod %d, and pod %d, which had done it, was not killed", name, e.pod.number, before.pod.number)
+			if !before.pod.killed.Load() && !before.pod.wasCut {
+				c.t.Errorf("%s is repeated by pod %d, and pod %d, which had done it, was neither killed nor cut off", name, e.pod.number, before.pod.number)
 			}
 		}
 		if e.ended {

@@ -85,7 +85,7 @@ func (k *Bucket) write(ctx context.Context, verb, key string, f func(jetstream.K
 	if err != nil {
 		return 0, k.failed(verb, key, err)
 	}
-	if err := k.b.flushed(); err != nil {
+	if err := k.b.flushed(ctx); err != nil {
 		return 0, k.failed(verb, key, err)
 	}
 	return revision, nil

@@ -225,6 +225,8 @@ type run struct {
 // pull asks the broker for as many messages as there is room for, and starts
 // each as it comes.
 func (r *run) pull(fetch, work context.Context) error {
+	// The client leaves a subscription behind where it cannot send its request, so
+	// it is not asked to without a connection.
 	if err := r.b.Ready(fetch); err != nil {
 		return err
 	}
@@ -249,6 +251,9 @@ func (r *run) pull(fetch, work context.Context) error {
 	}
 	r.release(n)
 	if err := batch.Error(); err != nil && !errors.Is(err, nats.ErrTimeout) {
+		if r.Ledger != nil {
+			r.Ledger.doubt()
+		}
 		return brokerError(err)
 	}
 	return nil

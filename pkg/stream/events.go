@@ -77,7 +77,7 @@ func (b *Broker) publishInParts(ctx context.Context, m Message) (Receipt, error)
 	var api *jetstream.APIError
 	if errors.As(err, &api) && api.ErrorCode == codeBatchDuplicate {
 		// Only m has an id, so it is what is stored already.
-		return Receipt{Duplicate: true}, b.flushed()
+		return Receipt{Duplicate: true}, b.flushed(ctx)
 	}
 	if err != nil {
 		return Receipt{}, err

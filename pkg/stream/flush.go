@@ -1,6 +1,9 @@
 package stream
 
-import "fmt"
+import (
+	"context"
+	"fmt"
+)
 
 // newFlush groups the flushes of writers that wait at the same time. A write
 // that was confirmed before a flush began is covered by it, so a group is
@@ -21,10 +24,15 @@ func newFlush(flush func() error) *groups[struct{}] {
 	}}
 }
 
-// flushed returns once all that the broker has confirmed is on stable storage.
-func (b *Broker) flushed() error {
+// flushed returns once all that the broker has confirmed is on stable storage. If
+// ctx ends before, that is not known.
+func (b *Broker) flushed(ctx context.Context) error {
 	if b.flush == nil {
 		return nil
 	}
-	return b.flush.add(struct{}{})
+	err := b.flush.addWithin(ctx, struct{}{})
+	if err != nil && ctx.Err() != nil {
+		err = fmt.Errorf("%w: the data directory was not flushed in time: %w", ErrUnavailable, err)
+	}
+	return err
 }

@@ -1,6 +1,9 @@
 package stream
 
-import "sync"
+import (
+	"context"
+	"sync"
+)
 
 // groups is a group commit: what callers add while one group is being committed
 // forms the next one, and all callers of a group wait for its one commit. At low
@@ -26,9 +29,36 @@ type group[T any] struct {
 
 // add puts the item into the next group and returns once that is committed.
 func (g *groups[T]) add(item T) error {
+	mine, first := g.join(item)
+	if first {
+		g.lead(mine)
+	}
+	<-mine.done
+	return mine.err
+}
+
+// addWithin is add for a caller that waits no longer than ctx. The item is
+// committed all the same.
+func (g *groups[T]) addWithin(ctx context.Context, item T) error {
+	mine, first := g.join(item)
+	if first {
+		go g.lead(mine) // the others of the group may wait for longer
+	}
+	select {
+	case <-mine.done:
+		return mine.err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// join puts the item into the next group, and tells whether it is its first: who
+// brings that leads the group.
+func (g *groups[T]) join(item T) (mine *group[T], first bool) {
 	g.mu.Lock()
-	mine := g.next
-	first := mine == nil
+	defer g.mu.Unlock()
+	mine = g.next
+	first = mine == nil
 	if first {
 		mine = &group[T]{done: make(chan struct{})}
 		g.next = mine
@@ -37,12 +67,7 @@ func (g *groups[T]) add(item T) error {
 	if len(mine.items) == g.limit {
 		g.next = nil
 	}
-	g.mu.Unlock()
-	if first {
-		g.lead(mine)
-	}
-	<-mine.done
-	return mine.err
+	return mine, first
 }
 
 // lead commits a group once the one before it is committed. Until then it takes

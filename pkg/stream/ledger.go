@@ -148,6 +148,15 @@ func (l *Ledger) knows(seq uint64) (finished, begun, current bool) {
 	return l.finished.has(seq), seq <= l.tail || l.begun.has(seq), l.loaded && l.epoch == epoch
 }
 
+// doubt makes the ledger be read again before more is taken. The server that led
+// the consumer may have died: the next leader hands out again what was acknowledged
+// last, and what followed the ledger here may have been on the same server.
+func (l *Ledger) doubt() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.loaded = false
+}
+
 // load reads what is finished above the consumer's ack floor, once in every
 // connection to the broker, and follows what other processes add.
 func (l *Ledger) load(ctx context.Context, c *Consumer) error {

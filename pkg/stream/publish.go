@@ -82,7 +82,7 @@ func (b *Broker) Publish(ctx context.Context, m Message) (Receipt, error) {
 	if err != nil {
 		return Receipt{}, fmt.Errorf("publish to %s: %w", m.Subject, err)
 	}
-	if err := b.flushed(); err != nil {
+	if err := b.flushed(ctx); err != nil {
 		return Receipt{}, fmt.Errorf("publish to %s: %w", m.Subject, err)
 	}
 	return Receipt{Stream: ack.Stream, Seq: ack.Sequence, Duplicate: ack.Duplicate}, nil
@@ -114,7 +114,7 @@ func (b *Broker) schedule(ctx context.Context, m Message, wait string, at time.T
 	if _, err := b.confirmed(ctx, msg); err != nil {
 		return fmt.Errorf("schedule %s: %w", m.Subject, err)
 	}
-	return b.flushed()
+	return b.flushed(ctx)
 }
 
 // maxBatch is the broker's limit of messages in one batch.
@@ -158,7 +158,7 @@ func (b *Broker) publishBatch(ctx context.Context, messages []Message) (confirma
 	if err != nil {
 		return confirmation{}, fmt.Errorf("publish a batch: %w", err)
 	}
-	return ack, b.flushed()
+	return ack, b.flushed(ctx)
 }
 
 // msg is the message with more headers, given as names and values. Without any

@@ -201,7 +201,7 @@ func (b *Broker) Delete(ctx context.Context, m *Stored, overwrite bool) error {
 			return fmt.Errorf("delete message %d of %s: %w", seq, m.Stream, brokerError(err))
 		}
 	}
-	return b.flushed()
+	return b.flushed(ctx)
 }
 
 // partsOf is the number of messages before m that hold its body.

@@ -88,7 +88,15 @@ func newSplit(b *Broker, c SplitConfig) *split {
 func (s *split) run(fetch, work context.Context) {
 	work, s.member.lease.lose = context.WithCancelCause(work)
 	defer s.member.lease.lose(nil)
-	if err := retry(fetch, func() error { return s.member.join(fetch) }); err != nil {
+	said := false
+	if err := retry(fetch, func() error {
+		err := s.member.join(fetch)
+		if err != nil && !said {
+			s.b.log.Warn("cannot join those who share the shards of an ordered chain, trying again", "chain", s.Name, "error", err)
+			said = true
+		}
+		return err
+	}); err != nil {
 		return // fetch has ended
 	}
 	beside, stop := context.WithCancel(context.WithoutCancel(fetch))
