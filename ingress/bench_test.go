@@ -239,7 +239,7 @@ func pushRequest(b *testing.B, addr net.Addr) []byte {
 	} {
 		r.Header.Set(name, value)
 	}
-	if err := source(b, receiver.SourceConfig{Receiver: "github"}).Sign(r, body, time.Now()); err != nil {
+	if _, err := source(b, receiver.SourceConfig{Receiver: "github"}).Sign(r, body, time.Now()); err != nil {
 		b.Fatal(err)
 	}
 	request, err := httputil.DumpRequestOut(r, true)

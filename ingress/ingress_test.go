@@ -217,7 +217,7 @@ func chunked(r *http.Request) {
 
 func signedAt(s *receiver.Source, from time.Duration) func(*http.Request) {
 	return func(r *http.Request) {
-		if err := s.Sign(r, []byte(issueOpened), time.Now().Add(from)); err != nil {
+		if _, err := s.Sign(r, []byte(issueOpened), time.Now().Add(from)); err != nil {
 			panic(err)
 		}
 	}

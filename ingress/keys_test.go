@@ -59,7 +59,7 @@ func TestKeysAreFetched(t *testing.T) {
 	push := func(path, audience string, at time.Time) *http.Request {
 		t.Helper()
 		r := plain(t, d.url+path, message)
-		if err := google(audience).Sign(r, []byte(message), at); err != nil {
+		if _, err := google(audience).Sign(r, []byte(message), at); err != nil {
 			t.Fatal(err)
 		}
 		return r

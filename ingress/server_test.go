@@ -97,7 +97,7 @@ func (d *door) request(s *receiver.Source, path, body string, header map[string]
 	for name, value := range header {
 		r.Header.Set(name, value)
 	}
-	if err := s.Sign(r, []byte(body), time.Now()); err != nil {
+	if _, err := s.Sign(r, []byte(body), time.Now()); err != nil {
 		d.tb.Fatal(err)
 	}
 	return r

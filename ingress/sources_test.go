@@ -164,7 +164,7 @@ func TestSignedURLBehindProxies(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := s.Sign(signed, []byte(`{"type":"a"}`), time.Now()); err != nil {
+			if _, err := s.Sign(signed, []byte(`{"type":"a"}`), time.Now()); err != nil {
 				t.Fatal(err)
 			}
 			r := d.request(s, "/webhooks/generic?a=b", `{"type":"a"}`, nil)

@@ -153,7 +153,7 @@ func (a *answering) send(source *receiver.Source, took *samples) {
 		return
 	}
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	if err := source.Sign(r, []byte(body), time.Now()); err != nil {
+	if _, err := source.Sign(r, []byte(body), time.Now()); err != nil {
 		a.b.Error(err)
 		return
 	}

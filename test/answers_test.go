@@ -96,7 +96,7 @@ func TestChainsAnswerSlackAndDiscord(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.Header.Set("Content-Type", contentType)
-		if err := s.Sign(r, []byte(body), time.Now()); err != nil {
+		if _, err := s.Sign(r, []byte(body), time.Now()); err != nil {
 			t.Fatal(err)
 		}
 		began := time.Now()

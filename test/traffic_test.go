@@ -195,7 +195,7 @@ func (x *traffic) send(client *http.Client, w webhookOut) {
 		for name, value := range w.header {
 			r.Header.Set(name, value)
 		}
-		if err := w.source.Sign(r, w.body, time.Now()); err != nil {
+		if _, err := w.source.Sign(r, w.body, time.Now()); err != nil {
 			x.t.Error(err)
 			return
 		}

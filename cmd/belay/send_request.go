@@ -37,7 +37,8 @@ func (c *sendCmd) payload(s *receiver.Source) (newRequest, error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		return r, body, c.sign(s, r, body, now)
+		body, err = c.sign(s, r, body, now)
+		return r, body, err
 	}, nil
 }
 
@@ -65,17 +66,21 @@ func (c *sendCmd) filePayload(s *receiver.Source) (newRequest, error) {
 		if h := idHeader(s); h != "" && c.ID != "" {
 			r.Header.Set(h, c.ID)
 		}
-		return r, body, c.sign(s, r, body, time.Now())
+		signed, err := c.sign(s, r, body, time.Now())
+		return r, signed, err
 	}, nil
 }
 
-// sign completes a request.
-func (c *sendCmd) sign(s *receiver.Source, r *http.Request, body []byte, now time.Time) error {
+// sign completes a request, and returns its body.
+func (c *sendCmd) sign(s *receiver.Source, r *http.Request, body []byte, now time.Time) ([]byte, error) {
 	r.Header.Set("User-Agent", "belay-send")
 	for name, value := range c.Header {
 		r.Header.Set(name, value)
 	}
-	return s.Sign(r, body, now)
+	signed, err := s.Sign(r, body, now)
+	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(signed)), int64(len(signed))
+	r.GetBody = nil // nobody asks for it: redirects are not followed
+	return signed, err
 }
 
 func (c *sendCmd) to(s *receiver.Source) string {

@@ -31,7 +31,7 @@ func captured(t *testing.T, name, contentType string, change func(head, body str
 	r := httptest.NewRequest("POST", "https://hooks.example.com/webhooks/"+name, nil)
 	r.Header.Set("Content-Type", contentType)
 	r.Header.Set("X-Github-Event", "issues")
-	if err := s.Sign(r, []byte(body), verifyTime); err != nil {
+	if _, err := s.Sign(r, []byte(body), verifyTime); err != nil {
 		t.Fatal(err)
 	}
 	var head bytes.Buffer

@@ -56,7 +56,7 @@ func NewHook(c HookConfig) (*Hook, error) {
 		return nil, fmt.Errorf("prepare a webhook: %w", err)
 	}
 	r.Header = c.Header.Clone()
-	if err := c.Source.Sign(r, c.Body, time.Now()); err != nil {
+	if c.Body, err = c.Source.Sign(r, c.Body, time.Now()); err != nil {
 		return nil, fmt.Errorf("prepare a webhook: %w", err)
 	}
 	var m bytes.Buffer
@@ -110,7 +110,7 @@ func (h *Hook) Numbered(n uint64, now time.Time) ([]byte, error) {
 	if h.signature == nil {
 		return h.message, nil
 	}
-	if err := h.c.Source.Sign(h.request, h.body, now); err != nil {
+	if _, err := h.c.Source.Sign(h.request, h.body, now); err != nil {
 		return nil, fmt.Errorf("sign a webhook: %w", err)
 	}
 	if copy(h.signature, h.request.Header.Get(h.c.Signature)) != len(h.signature) {

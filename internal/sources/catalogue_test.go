@@ -36,7 +36,7 @@ func TestDeclaredReceiver(t *testing.T) {
 	}
 	s, now, body := built[0], time.Now(), []byte(`{"event":"order","action":"paid"}`)
 	r := httptest.NewRequest("POST", "/webhooks/acme", nil)
-	if err := s.Sign(r, body, now); err != nil {
+	if _, err := s.Sign(r, body, now); err != nil {
 		t.Fatal(err)
 	}
 	got, err := s.Receive(r, body, now)

@@ -339,7 +339,7 @@ func TestPayPalCertificate(t *testing.T) {
 	genuine.Header.Set("PayPal-Transmission-Id", "1")
 	genuine.Header.Set("PayPal-Auth-Algo", "SHA256withRSA")
 	genuine.Header.Set("Content-Type", "application/json")
-	if err := signer.Sign(genuine, someBody, now); err != nil {
+	if _, err := signer.Sign(genuine, someBody, now); err != nil {
 		t.Fatal(err)
 	}
 	for name, test := range map[string]struct {

@@ -30,7 +30,7 @@ func Example() {
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set("X-GitHub-Event", "issues")
 	r.Header.Set("X-GitHub-Delivery", "72d3162e-cc78-11e3-81ab-4c9367dc0958")
-	if err := source.Sign(r, body, time.Now()); err != nil { // what GitHub does
+	if _, err := source.Sign(r, body, time.Now()); err != nil { // what GitHub does
 		fmt.Println(err)
 		return
 	}

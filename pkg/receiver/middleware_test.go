@@ -36,7 +36,7 @@ func TestMiddleware(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := s.Sign(r, []byte(test.body), time.Now()); err != nil {
+			if _, err := s.Sign(r, []byte(test.body), time.Now()); err != nil {
 				t.Fatal(err)
 			}
 			if test.forge {

@@ -159,7 +159,7 @@ func TestTwilioPorts(t *testing.T) {
 				return r
 			}
 			sender, r := request(test.signed), request(test.called)
-			if err := s.Sign(sender, form, now); err != nil {
+			if _, err := s.Sign(sender, form, now); err != nil {
 				t.Fatal(err)
 			}
 			r.Header.Set("X-Twilio-Signature", sender.Header.Get("X-Twilio-Signature"))

@@ -1,7 +1,6 @@
 package receiver
 
 import (
-	"fmt"
 	"iter"
 	"net/http"
 	"strings"
@@ -79,8 +78,8 @@ func (p place) clear(r *http.Request) {
 	}
 }
 
-// put adds a value. It cannot stand in the body, which is not ours to change.
-func (p place) put(r *http.Request, value string) error {
+// put adds a value to the header or the parameter.
+func (p place) put(r *http.Request, value string) {
 	item := p.prefix + value
 	switch p.at.kind {
 	case header:
@@ -88,14 +87,11 @@ func (p place) put(r *http.Request, value string) error {
 			item = there + p.separator + item
 		}
 		r.Header.Set(p.at.arg, item)
-		return nil
 	case queryParam:
 		query := r.URL.Query()
 		query.Set(p.at.arg, item)
 		r.URL.RawQuery = query.Encode()
-		return nil
 	}
-	return fmt.Errorf("%s is part of the body, which must have it already", p)
 }
 
 // place compiles a place; the field is where it stands in the form.

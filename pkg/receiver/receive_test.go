@@ -28,7 +28,7 @@ func signed(tb testing.TB, s *Source, contentType string, body []byte, header ma
 	for name, value := range header {
 		r.Header.Set(name, value)
 	}
-	if err := s.Sign(r, body, now); err != nil {
+	if _, err := s.Sign(r, body, now); err != nil {
 		tb.Fatal(err)
 	}
 	return r

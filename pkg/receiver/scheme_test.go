@@ -29,10 +29,10 @@ timestamp: {scheme: signature, header: X-T, unit: s, tolerance: 5m}
 		t.Fatal(err)
 	}
 	signed, coded := newRequest("text/plain", nil), newRequest("text/plain", nil)
-	if err := modern.Sign(signed, nil, now); err != nil {
+	if _, err := modern.Sign(signed, nil, now); err != nil {
 		t.Fatal(err)
 	}
-	if err := older.Sign(coded, nil, now); err != nil {
+	if _, err := older.Sign(coded, nil, now); err != nil {
 		t.Fatal(err)
 	}
 	for name, test := range map[string]struct {
@@ -66,7 +66,7 @@ func TestKeysByName(t *testing.T) {
 		s.secrets = []Secret{text(secret)}
 		r := newRequest("text/plain", nil)
 		r.Header.Set("X-Key", name)
-		if err := s.Sign(r, nil, now); err != nil {
+		if _, err := s.Sign(r, nil, now); err != nil {
 			t.Fatal(err)
 		}
 		return r
@@ -146,7 +146,7 @@ timestamp: {header: X-T, unit: s, tolerance: 5m}
 	}
 	genuine := newRequest("text/plain", nil)
 	genuine.Header.Set("X-A", " 1 ")
-	if err := s.Sign(genuine, nil, now); err != nil {
+	if _, err := s.Sign(genuine, nil, now); err != nil {
 		t.Fatal(err)
 	}
 	if got := genuine.Header.Get("X-List"); got != "x-list,x-t" {
@@ -156,7 +156,7 @@ timestamp: {header: X-T, unit: s, tolerance: 5m}
 	if got := s.request(genuine, nil).signedHeaders("X-List"); got != "host:hooks.example.com;x-a:1;x-list:x-t, X-A,x-list,host;x-t:1795341600" {
 		t.Fatalf("signs %q", got)
 	}
-	if err := s.Sign(genuine, nil, now); err != nil {
+	if _, err := s.Sign(genuine, nil, now); err != nil {
 		t.Fatal(err)
 	}
 	for name, test := range map[string]struct {

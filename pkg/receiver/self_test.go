@@ -91,19 +91,19 @@ func secretFor(tb testing.TB, r *Receiver) text {
 var bodies = map[string]string{
 	"linear":          `{"type":"Issue","webhookTimestamp":%d}`,
 	"pusher":          `{"time_ms":%d,"events":[]}`,
-	"mailgun-routes":  "timestamp=1795341600&token=letters&signature=%s",
-	"mailgun":         `{"signature":{"timestamp":"1795341600","token":"50 letters","signature":"%s"}}`,
-	"dropbox-sign":    `{"event":{"event_time":"1795341600","event_type":"a","event_hash":"%s"}}`,
+	"mailgun-routes":  "timestamp=1795341600&token=letters",
+	"mailgun":         `{"signature":{"timestamp":"1795341600","token":"50 letters"}}`,
+	"dropbox-sign":    `{"event":{"event_time":"1795341600","event_type":"a","event_hash":""}}`,
 	"travis-ci":       `payload=%7B%22type%22%3A%22push%22%7D`,
-	"aws-sns":         `{"Type":"Notification","MessageId":"1","TopicArn":"x","Message":"50 letters","Timestamp":"2026-11-22T10:00:00Z","SignatureVersion":"2","Signature":"%s"}`,
-	"ms-graph":        `{"value":[{"changeType":"updated","clientState":"%s"}]}`,
+	"aws-sns":         `{"Type":"Notification","MessageId":"1","TopicArn":"x","Message":"50 letters","Timestamp":"2026-11-22T10:00:00Z","SignatureVersion":"2"}`,
+	"ms-graph":        `{"value":[{"changeType":"updated","clientState":"another"},{"changeType":"updated"}]}`,
 	"adobe-io-events": `{"recipient_client_id":"x","type":"a"}`,
-	"figma":           `{"passcode":"%s","event_type":"FILE_UPDATE","file_key":"b"}`,
+	"figma":           `{"event_type":"FILE_UPDATE","file_key":"b"}`,
 	"salesforce-outbound": `<e:Envelope xmlns:e="http://schemas.xmlsoap.org/soap/envelope/"><e:Body><notifications xmlns="http://soap.sforce.com/2005/09/outbound">` +
 		`<OrganizationId>%s</OrganizationId><ActionId>04k000000000001AAA</ActionId><Notification><Id>04l000000000001AAA</Id></Notification></notifications></e:Body></e:Envelope>`,
-	"adyen": `{"notificationItems":[{"NotificationRequestItem":{"additionalData":{"hmacSignature":"%s"},` +
+	"adyen": `{"notificationItems":[{"NotificationRequestItem":{` +
 		`"pspReference":"letters","eventCode":"AUTHORISATION","success":"true","amount":{"value":1795341600,"currency":"EUR"}}}]}`,
-	"braintree": `bt_signature=|%s&bt_payload=PG5vdGlmaWNhdGlvbj48a2luZD5hPC9raW5kPjwvbm90aWZpY2F0aW9uPg==`,
+	"braintree": `bt_signature=|00&bt_payload=PG5vdGlmaWNhdGlvbj48a2luZD5hPC9raW5kPjwvbm90aWZpY2F0aW9uPg==`,
 }
 
 // sent is a genuine request of a receiver, signed by itself.
@@ -120,10 +120,8 @@ func sent(tb testing.TB, s *Source) (*http.Request, []byte) {
 		content = fmt.Appendf(nil, format, now.UnixMilli())
 	case f.Slug == "salesforce-outbound":
 		content = fmt.Appendf(nil, format, s.mustSecret(tb))
-	case f.Slug == "travis-ci", f.Slug == "adobe-io-events":
-		content = []byte(format)
 	case format != "":
-		content = fmt.Appendf(nil, format, "")
+		content = []byte(format)
 	case isJSON(contentType):
 		content = someBody
 	default:
@@ -141,45 +139,11 @@ func sent(tb testing.TB, s *Source) (*http.Request, []byte) {
 			r.Header.Set(c.template[0].arg, c.wants[0])
 		}
 	}
-	if s.signatures[0].inBody() {
-		err := s.Sign(r, content, now)
-		if err == nil {
-			return r, content // it was there already
-		}
-		if !strings.Contains(err.Error(), "part of the body") {
-			tb.Fatalf("signed into a body: %v", err)
-		}
-		return r, s.filledIn(tb, r, content)
-	}
-	if err := s.Sign(r, content, now); err != nil {
-		tb.Fatal(err)
-	}
-	return r, content
-}
-
-// filledIn is a body with its signature.
-func (s *Source) filledIn(tb testing.TB, r *http.Request, content []byte) []byte {
-	tb.Helper()
-	q, sig := s.request(r, content), s.signatures[0]
-	s.findDocument(q)
-	var err error
-	if s.clock != nil {
-		if q.timestamp, _, err = s.clock.read(q); err != nil {
-			tb.Fatal(err)
-		}
-	}
-	if s.items != nil {
-		q.document = q.document.items(*s.items)[0]
-	}
-	key, err := sig.secretKey(s.secrets[0])
+	body, err := s.Sign(r, content, now)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	sum, err := sig.algorithm.sign(key, sig.content, q)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return fmt.Appendf(nil, bodies[s.receiver.Slug], sig.encoding.encode(sum))
+	return r, body
 }
 
 func (s *Source) mustSecret(tb testing.TB) string {
@@ -199,7 +163,7 @@ func TestEachReceiverAgainstItself(t *testing.T) {
 			s := newSource(t, SourceConfig{Receiver: name, Secrets: []Secret{secretFor(t, r)}})
 			if s.signatures[0].callback != nil {
 				r := httptest.NewRequest("POST", "https://hooks.example.com/", nil)
-				if err := s.Sign(r, nil, now); !errors.Is(err, errAsked) {
+				if _, err := s.Sign(r, nil, now); !errors.Is(err, errAsked) {
 					t.Errorf("signed: %v", err)
 				}
 				return

@@ -9,17 +9,27 @@ import (
 	"github.com/belay-hooks/belay/pkg/event"
 )
 
-// Sign signs the request as the provider does, with the first secret: it sets
-// the headers of the signature and the timestamp, and that of the delivery id
-// where there is none yet. The other headers that are signed must be set
-// before. The body is not put into the request; where the provider writes the time
-// into it, it must stand there. It fails if the secret cannot be read or is a
-// public key, if a part of what is signed is missing, and where the signature
-// itself stands in the body and is not there yet.
-func (s *Source) Sign(r *http.Request, body []byte, now time.Time) error {
+// Sign signs the request as the provider does, with the first secret, and returns
+// the body to send: the given one, or where the signature stands in the body one
+// with it. It sets the headers of the signature and the timestamp, and that of the
+// delivery id where there is none yet. The other headers that are signed must be
+// set before; where the provider writes the time into the body, it must stand there.
+// Nothing is put into the Body of the request. It fails if the secret cannot be
+// read or is a public key, if a part of what is signed is missing, and where the
+// signature stands in XML or a multipart form and is not there yet.
+func (s *Source) Sign(r *http.Request, body []byte, now time.Time) ([]byte, error) {
+	q, err := s.sign(r, body, now)
+	if err != nil {
+		return nil, fmt.Errorf("sign as %s: %w", s.Name(), err)
+	}
+	return q.body, nil
+}
+
+// sign is the signed request.
+func (s *Source) sign(r *http.Request, body []byte, now time.Time) (*request, error) {
 	sig, key, err := s.signing()
 	if err != nil {
-		return fmt.Errorf("sign as %s: %w", s.Name(), err)
+		return nil, err
 	}
 	if name := loneHeader(s.delivery); name != "" && r.Header.Get(name) == "" {
 		r.Header.Set(name, event.NewID())
@@ -37,20 +47,20 @@ func (s *Source) Sign(r *http.Request, body []byte, now time.Time) error {
 	sig.clear(r)
 	if s.clock != nil {
 		if err := s.stamp(q, now); err != nil {
-			return fmt.Errorf("sign as %s: %w", s.Name(), err)
+			return nil, err
 		}
 	}
-	if sig.inBody() && s.verifyItems(q, now) == nil {
-		return nil
+	if sig.inBody() && s.signed(q) && s.verifyItems(q, now) == nil {
+		return q, nil
+	}
+	if s.items != nil {
+		return s.signItems(sig, key, q, now)
 	}
 	signature, err := s.signatureOf(sig, key, q, now)
-	if err == nil {
-		err = sig.put(r, signature)
-	}
 	if err != nil {
-		return fmt.Errorf("sign as %s: %w", s.Name(), err)
+		return nil, err
 	}
-	return nil
+	return s.put(q, sig.place, signature)
 }
 
 // signatureOf is the signature of the request, as it is written.
@@ -58,7 +68,7 @@ func (s *Source) signatureOf(sig *signature, key []byte, q *request, now time.Ti
 	if sig.token != nil {
 		return s.signToken(sig, q, now)
 	}
-	if name, missing := sig.content.missing(q); missing && s.items == nil {
+	if name, missing := sig.content.missing(q); missing {
 		return "", fmt.Errorf("no %s, which is part of what is signed", name)
 	}
 	sum, err := sig.algorithm.sign(key, sig.content, q)
@@ -96,7 +106,8 @@ func (s *Source) stamp(q *request, now time.Time) (err error) {
 	}
 	q.timestamp = s.clock.unit.format(now)
 	s.clock.clear(q.Request)
-	return s.clock.put(q.Request, q.timestamp)
+	s.clock.put(q.Request, q.timestamp)
+	return nil
 }
 
 // EventHeader is the name of the header in which the provider names the event,

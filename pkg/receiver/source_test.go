@@ -182,7 +182,7 @@ func TestSignedURL(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Sign(sent, []byte("{}"), time.Now()); err != nil {
+	if _, err := s.Sign(sent, []byte("{}"), time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	for name, test := range map[string]struct {

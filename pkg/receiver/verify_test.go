@@ -212,11 +212,11 @@ func (v *vanishing) Value() (string, error) {
 
 func TestSignErrors(t *testing.T) {
 	s := newSource(t, SourceConfig{Receiver: "github", Secrets: []Secret{broken{}}})
-	if err := s.Sign(newRequest("application/json", nil), nil, now); err == nil {
+	if _, err := s.Sign(newRequest("application/json", nil), nil, now); err == nil {
 		t.Error("signed with a secret that cannot be read")
 	}
 	s = newSource(t, SourceConfig{Receiver: "generic", Params: map[string]string{"content": "{header:X-Host}{body}"}})
-	if err := s.Sign(newRequest("application/json", nil), nil, now); err == nil || !strings.Contains(err.Error(), "X-Host") {
+	if _, err := s.Sign(newRequest("application/json", nil), nil, now); err == nil || !strings.Contains(err.Error(), "X-Host") {
 		t.Errorf("signed without a header that is signed: %v", err)
 	}
 }
