@@ -191,7 +191,7 @@ func writeMarkdown(out io.Writer, all []receiver.Summary) error {
 
 The %d providers whose webhooks Belay verifies, names and answers. Each is one file in
 [pkg/receiver/catalogue](../pkg/receiver/catalogue), in a form that `+"`pkg/receiver.Form`"+` documents;
-`+"`belay receivers github`"+` says how to set one up. What a file marks as "from memory" was not seen in the provider's documentation.
+`+"`belay receivers github`"+` says how to set one up. What each was compared with, and what it leaves out: [receivers-evidence.md](receivers-evidence.md).
 
 - **Scheme**: how a request is proven, and how far the signed time may be off.
 - **Handshake**: how the provider tries the URL out. Belay answers.

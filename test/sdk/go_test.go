@@ -79,7 +79,7 @@ func goSDKs(t *testing.T) []sdk {
 			_, err := stripe.ConstructEventWithOptions(q.body, q.header.Get("Stripe-Signature"), secret,
 				stripe.ConstructEventOptions{IgnoreAPIVersionMismatch: true}) // it is of the sample, and not signed
 			return err
-		}, sign: func(q request, secret string) error {
+		}, sign: func(q *request, secret string) error {
 			signed := stripe.GenerateTestSignedPayload(&stripe.UnsignedPayload{Payload: q.body, Secret: secret})
 			q.header.Set("Stripe-Signature", signed.Header)
 			return nil
@@ -151,7 +151,7 @@ func verifyStandard(q request, secret string) error {
 	return hook.Verify(q.body, q.header)
 }
 
-func signStandard(q request, secret string) error {
+func signStandard(q *request, secret string) error {
 	hook, err := standardwebhooks.NewWebhook(secret)
 	if err != nil {
 		return err
@@ -167,7 +167,7 @@ func verifySvix(q request, secret string) error {
 	return hook.Verify(q.body, q.header)
 }
 
-func signSvix(q request, secret string) error {
+func signSvix(q *request, secret string) error {
 	hook, err := svix.NewWebhook(secret)
 	if err != nil {
 		return err

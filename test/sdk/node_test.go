@@ -81,10 +81,13 @@ func startNode(t *testing.T) *node {
 			return err
 		}
 		if l.Signs {
-			s.sign = func(q request, secret string) error {
-				a, err := n.ask(t, l.Name, "sign", q, secret)
+			s.sign = func(q *request, secret string) error {
+				a, err := n.ask(t, l.Name, "sign", *q, secret)
 				for name, value := range a.Headers {
 					q.header.Set(name, value)
+				}
+				if len(a.Body) > 0 {
+					q.body = a.Body
 				}
 				return err
 			}
