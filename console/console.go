@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/belay-hooks/belay/internal/redrive"
@@ -26,7 +27,8 @@ type Server struct {
 	progress standing.Log
 	state    *stream.Bucket
 	desk     *redrive.Desk
-	wake     chan struct{} // tells the driver of a new job
+	sources  atomic.Pointer[[]string] // of the configuration: receiver/id
+	wake     chan struct{}            // tells the driver of a new job
 }
 
 // New returns a console whose listener is bound: with port 0, [Server.Addr] tells

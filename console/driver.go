@@ -127,7 +127,7 @@ func (d *driver) job(ctx context.Context, id string) {
 		if mine, err = d.note(ctx, j); mine {
 			d.log.Info("job goes on", "job", j.ID, "kind", j.Kind, "handled", j.Handled, "total", j.Total)
 			if j.Kind == standing.JobReplay {
-				err = errors.New("not yet")
+				err = d.replay(ctx, j)
 			} else {
 				err = d.settleAll(ctx, j)
 			}

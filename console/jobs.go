@@ -28,12 +28,14 @@ const (
 type jobView struct {
 	*standing.Job
 	// These hide the driver's notes.
-	Cursor  any `json:"cursor,omitempty"`
-	Border  any `json:"border,omitempty"`
-	Borders any `json:"borders,omitempty"`
-	Clean   any `json:"clean,omitempty"`
-	Owner   any `json:"owner,omitempty"`
-	Beat    any `json:"beat,omitempty"`
+	Cursor   any `json:"cursor,omitempty"`
+	Border   any `json:"border,omitempty"`
+	Subjects any `json:"subjects,omitempty"`
+	Borders  any `json:"borders,omitempty"`
+	Ready    any `json:"ready,omitempty"`
+	Clean    any `json:"clean,omitempty"`
+	Owner    any `json:"owner,omitempty"`
+	Beat     any `json:"beat,omitempty"`
 }
 
 // count is the answer to a dry run.

@@ -2,18 +2,14 @@ package worker
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"runtime/debug"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/belay-hooks/belay/internal/standing"
-	"github.com/belay-hooks/belay/pkg/event"
 	"github.com/belay-hooks/belay/pkg/handler"
 	"github.com/belay-hooks/belay/pkg/stream"
 )
@@ -118,7 +114,7 @@ func (r *runner) call(ctx context.Context, t *task, step handler.Step) (response
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, &lateError{step.Name, timeout})
 	defer cancel()
 	t.event.Attempt = t.progress.Failed + 1
-	t.event.IdempotencyKey = idempotencyKey(t.event, r.chain.Name, step.Name)
+	t.event.IdempotencyKey = standing.IdempotencyKey(t.event, t.event.Run, r.chain.Name, step.Name)
 	began := time.Now()
 	defer func() {
 		took = time.Since(began)
@@ -173,18 +169,4 @@ func (r *runner) failed(t *task, step handler.Step, o outcome, err error) outcom
 		o.kind, o.wait = again, wait
 	}
 	return o
-}
-
-// idempotencyKey is the same for all attempts of one handler on one event in one
-// run, and for nothing else.
-func idempotencyKey(e *event.Event, chain, step string) string {
-	text := make([]byte, 0, 256)
-	for _, part := range [...]string{e.Source, e.ID, strconv.Itoa(e.Run), chain, step} {
-		text = strconv.AppendInt(text, int64(len(part)), 10)
-		text = append(text, ':')
-		text = append(text, part...)
-		text = append(text, ',')
-	}
-	sum := sha256.Sum256(text)
-	return hex.EncodeToString(sum[:16])
 }

@@ -100,6 +100,7 @@ func (r *runner) run(fetch, work context.Context) {
 			})
 		})
 	}
+	wg.Go(func() { r.runReplays(fetch, work) })
 	wg.Go(func() {
 		r.parked.Run(fetch, work, stream.RunConfig{Pull: pull, Slots: r.slots, Handle: r.handleParked})
 	})
@@ -118,6 +119,8 @@ type task struct {
 	// lease says for how long the shard of an ordered chain is ours; nil: the event
 	// is not in its key's line.
 	lease *stream.Lease
+
+	replay *replay // that the event was handed out by; nil: another way
 
 	reference string // of a parked event: where its body is if not with it; see standing.Turn
 
@@ -198,6 +201,10 @@ func (r *runner) prepare(ctx context.Context, t *task) (stream.Verdict, error) {
 			return stream.Verdict{}, err
 		}
 	}
+	if t.Run > 0 && !t.kept {
+		// The chain's patience with what is long stored begins now.
+		t.progress.Since = time.Now().UTC()
+	}
 	switch p := &t.progress; {
 	case p.Outcome != "":
 		// It ended, and the process died before the message was acknowledged.
@@ -216,7 +223,9 @@ func (r *runner) prepare(ctx context.Context, t *task) (stream.Verdict, error) {
 		return r.settleUnreadable(ctx, t, err)
 	case err != nil:
 		return stream.Verdict{}, err
-	case !t.parked && !r.chain.Selects(e):
+	case t.replay != nil && !(r.chain.Selects(e) && t.replay.job.Filter.Event(e)):
+		return stream.Ack, nil
+	case t.replay == nil && !t.parked && !r.chain.Selects(e):
 		return r.pass(ctx, t)
 	}
 	t.event = e

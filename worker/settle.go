@@ -82,7 +82,11 @@ func (r *runner) record(ctx context.Context, t *task, o outcome) (stream.Verdict
 	if o.response != nil {
 		record.Status = o.response.Status
 	}
-	return stream.Ack, r.ledgers[t.Shard].Record(ctx, record)
+	ledger := r.ledgers[t.Shard]
+	if t.replay != nil {
+		ledger = t.replay.ledgers[t.Shard]
+	}
+	return stream.Ack, ledger.Record(ctx, record)
 }
 
 // park puts the event away until the time.

@@ -8,6 +8,7 @@
 //	execute.go   execute: the handlers in order, to an outcome
 //	ordered.go   the shards of an ordered chain: lines.go, a line of events for a key
 //	answer.go    answer: the outcome to the sender, where it waits for the chain
+//	replay.go    replay: stored events once more, as operators order
 //	settle.go    settle: the outcome to durable writes and an ack
 //	progress.go  progress: where a chain stands in an event that failed
 package worker
@@ -22,6 +23,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/belay-hooks/belay/internal/standing"
 	"github.com/belay-hooks/belay/pkg/handler"
 	"github.com/belay-hooks/belay/pkg/stream"
 )
@@ -57,6 +59,8 @@ type Worker struct {
 	mu      sync.Mutex
 	current *chains
 	changed chan struct{} // closed when current has been replaced
+
+	replays *replays
 }
 
 // chains are those of one configuration.
@@ -75,7 +79,7 @@ func New(ctx context.Context, c Config, all ...handler.Chain) (*Worker, error) {
 	if c.ShortRetry == 0 {
 		c.ShortRetry = 10 * time.Second
 	}
-	w := &Worker{config: c, metrics: newMetrics(c.Metrics), changed: make(chan struct{})}
+	w := &Worker{config: c, metrics: newMetrics(c.Metrics), changed: make(chan struct{}), replays: newReplays()}
 	var err error
 	w.current, err = w.setUp(ctx, all)
 	if err != nil {
@@ -150,6 +154,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	defer stopping()
 	var running sync.WaitGroup
 	defer running.Wait()
+	running.Go(func() {
+		w.config.Broker.Bucket(stream.State).WatchFiltered(ctx, standing.JobKeys, w.replays.watcher(w.config.Logger))
+	})
 	for {
 		w.mu.Lock()
 		set, changed := w.current, w.changed

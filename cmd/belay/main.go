@@ -43,6 +43,9 @@ type cli struct {
 	Bench       benchCmd       `cmd:"" help:"Measure this machine, under load."`
 	Migrate     migrateCmd     `cmd:"" help:"Create or update the streams and buckets on a NATS server."`
 	Deadletters deadlettersCmd `cmd:"" help:"Look at what was given up; redrive or discard it."`
+	Replay      replayCmd      `cmd:"" help:"Let a chain handle stored events again."`
+	Events      eventsCmd      `cmd:"" help:"Look at a stored event."`
+	Erase       eraseCmd       `cmd:"" help:"Erase all that is kept of one event."`
 	Jobs        jobsCmd        `cmd:"" help:"Look at, pause and cancel the work over many events."`
 	Receivers   receiversCmd   `cmd:"" help:"List the providers that Belay knows, or explain how to set one up."`
 	Schema      schemaCmd      `cmd:"" help:"Print the JSON schema of the configuration file, or of a receiver, for editors."`

@@ -37,6 +37,9 @@ func (n *node) reload(ctx context.Context, next *config.File) error {
 			return err
 		}
 	}
+	if n.console != nil {
+		n.console.SetSources(names(all))
+	}
 	if n.ingress != nil {
 		return n.ingress.Reload(all)
 	}

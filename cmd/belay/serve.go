@@ -252,6 +252,7 @@ func (n *node) addRoles(ctx context.Context) (err error) {
 		if err != nil {
 			return err
 		}
+		n.console.SetSources(names(n.sources))
 		n.Add("console", n.console)
 	}
 	if n.cmd.runs("ingress") {
@@ -269,4 +270,12 @@ func (n *node) addRoles(ctx context.Context) (err error) {
 		n.Add("configuration", program.Watch(n.file, n.options, n.Log, n.reload))
 	}
 	return nil
+}
+
+// names are those of the sources, each receiver/id.
+func names(all []*receiver.Source) (list []string) {
+	for _, s := range all {
+		list = append(list, s.Name())
+	}
+	return list
 }

@@ -3,6 +3,8 @@
 package main
 
 import (
+	"context"
+
 	"github.com/belay-hooks/belay/console"
 	"github.com/belay-hooks/belay/internal/program"
 	"github.com/belay-hooks/belay/pkg/config"
@@ -20,7 +22,27 @@ func main() {
 		if err != nil {
 			return err
 		}
+		file, err := p.FileIfAny()
+		if err != nil {
+			return err
+		}
+		if file != nil {
+			// What it knows of the sources besides their events is their names.
+			server.SetSources(names(file))
+			p.Add("configuration", p.Watch(file, func(_ context.Context, next *config.File) error {
+				server.SetSources(names(next))
+				return nil
+			}))
+		}
 		p.Add("console", p.WhenOpen(server))
 		return nil
 	})
+}
+
+// names are those of the sources, each receiver/id.
+func names(file *config.File) (list []string) {
+	for i := range file.Sources {
+		list = append(list, file.Sources[i].Receiver+"/"+file.Sources[i].ID)
+	}
+	return list
 }

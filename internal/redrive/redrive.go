@@ -84,7 +84,8 @@ func (d *Desk) Settle(ctx context.Context, id stream.LetterID, o Order) error {
 	}); err != nil {
 		return err
 	}
-	return d.write(ctx, "letter deleted", func() error { return d.broker.Delete(ctx, m, false) })
+	// Overwritten, so that an erasure of the event finds nothing of it left here.
+	return d.write(ctx, "letter deleted", func() error { return d.broker.Delete(ctx, m, true) })
 }
 
 // write is one write of an order.
@@ -106,7 +107,7 @@ func (d *Desk) deleteOpen(ctx context.Context, id stream.LetterID) error {
 	if err != nil {
 		return err
 	}
-	return d.broker.Delete(ctx, m, false)
+	return d.broker.Delete(ctx, m, true)
 }
 
 // free fails if somebody has begun to redrive the letter.

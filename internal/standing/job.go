@@ -47,8 +47,11 @@ type Job struct {
 	// Cursor is the next dead letter, Border the last, by their numbers in DEAD.
 	Cursor uint64 `json:"cursor,omitempty"`
 	Border uint64 `json:"border,omitempty"`
-	// Borders are the last events of a replay, by shard; nil until it is set up.
-	Borders []uint64 `json:"borders,omitempty"`
+	// Subjects are what a replay reads, Borders its last events, by shard; Ready says
+	// that its consumers are there.
+	Subjects []string `json:"subjects,omitempty"`
+	Borders  []uint64 `json:"borders,omitempty"`
+	Ready    bool     `json:"ready,omitempty"`
 	// Clean says that a replay has left nothing at the broker.
 	Clean bool `json:"clean,omitempty"`
 	// Owner is the console that drives it, as of Beat.

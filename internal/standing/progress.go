@@ -97,10 +97,16 @@ func (l Log) Read(ctx context.Context, chain string, place stream.Place) (p Prog
 	if err != nil {
 		return p, 0, err
 	}
-	if err := json.Unmarshal(entry.Value, &p); err != nil {
-		return p, 0, fmt.Errorf("progress of event %v: %w", place, err)
+	p, err = ReadProgress(entry)
+	return p, entry.Revision, err
+}
+
+// ReadProgress makes a progress of its entry.
+func ReadProgress(e stream.Entry) (p Progress, err error) {
+	if err := json.Unmarshal(e.Value, &p); err != nil {
+		return p, fmt.Errorf("progress %s: %w", e.Key, err)
 	}
-	return p, entry.Revision, nil
+	return p, nil
 }
 
 // Find is [Log.Read] where no entry is no error: the revision is 0 then.

@@ -1,6 +1,9 @@
 package standing
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
 	"strconv"
 
 	"github.com/belay-hooks/belay/pkg/event"
@@ -57,4 +60,14 @@ func First(header map[string][]string, name string) string {
 		return v[0]
 	}
 	return ""
+}
+
+// IdempotencyKey is the same for all attempts of one handler on one event in one
+// run, and for nothing else.
+func IdempotencyKey(e *event.Event, run int, chain, step string) string {
+	h := sha256.New()
+	for _, part := range []string{e.Source, e.ID, strconv.Itoa(run), chain, step} {
+		fmt.Fprintf(h, "%d:%s,", len(part), part)
+	}
+	return hex.EncodeToString(h.Sum(nil)[:16])
 }

@@ -48,6 +48,9 @@ func (s *Server) start() {
 	s.port = server.Port()
 }
 
+// Dir is where it keeps its data.
+func (s *Server) Dir() string { return s.dir }
+
 // Restart stops the broker and starts it again on the same data.
 func (s *Server) Restart() {
 	s.t.Helper()

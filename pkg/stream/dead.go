@@ -60,6 +60,21 @@ func DeadEvents(chain string) string { return deadIn + chain + ".*.*.*.*" }
 // DeadCloseds selects the closed dead letters of a chain; * stands for all chains.
 func DeadCloseds(chain string) string { return deadClosed + chain + ".*.*.*.*" }
 
+// DeadPlace selects the open dead letters of a chain, of all runs over an event.
+func DeadPlace(chain string, shard int, seq uint64) string {
+	return fmt.Sprintf("%s%s.%d.%d.*.*", deadIn, chain, shard, seq)
+}
+
+// DeadOf selects all that is kept of an event that chains have given up: open and
+// closed dead letters, and bodies.
+func DeadOf(shard int, seq uint64) []string {
+	return []string{
+		DeadPlace("*", shard, seq),
+		fmt.Sprintf("%s*.%d.%d.*.*", deadClosed, shard, seq),
+		fmt.Sprintf("%s*.%d.%d.*", deadBody, shard, seq),
+	}
+}
+
 // ParseDead reads the id of a dead letter, open or closed, from its subject.
 func ParseDead(subject string) (LetterID, error) {
 	id, ok := strings.CutPrefix(subject, deadIn)

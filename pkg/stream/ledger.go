@@ -48,6 +48,8 @@ type Ledger struct {
 	fences  string // the subject of the owners of an ordered chain
 	chain   string // that keeps its progress; empty: none does
 	shard   int
+	run     int       // the one that it is about
+	since   time.Time // of a later run: when it began
 
 	records groups[ledgerEntry]
 
@@ -87,6 +89,14 @@ func (b *Broker) Ledger(name string, shard int) *Ledger {
 func (b *Broker) ChainLedger(chain string, shard int) *Ledger {
 	l := b.Ledger(chain, shard)
 	l.chain, l.shard = chain, shard
+	return l
+}
+
+// RunLedger is the [Broker.ChainLedger] of a later run of the chain, a replay that
+// began at a time.
+func (b *Broker) RunLedger(chain string, shard, run int, began time.Time) *Ledger {
+	l := b.ChainLedger(chain, shard)
+	l.run, l.since = run, began.Add(-clockSkew)
 	return l
 }
 
@@ -131,8 +141,8 @@ func (l *Ledger) add(records []Record) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, r := range records {
-		// Other runs of an event come from elsewhere than its IN stream.
-		if r.Run == 0 {
+		// Other runs of an event come from elsewhere.
+		if r.Run == l.run {
 			l.finished.add(r.Seq)
 		}
 	}
@@ -171,6 +181,9 @@ func (l *Ledger) load(ctx context.Context, c *Consumer) error {
 	floor, tail, since, err := c.unfinished(ctx)
 	if err != nil {
 		return err
+	}
+	if since.Before(l.since) {
+		since = l.since
 	}
 	follows, err := l.follow(ctx, since)
 	if err != nil {
@@ -228,8 +241,8 @@ func (l *Ledger) readProgress(m jetstream.Msg, _ bool) {
 		l.b.log.Error("a key of the progress cannot be read", "subject", m.Subject(), "error", err)
 		return
 	}
-	if place.Run > 0 {
-		return // it comes from elsewhere than the event's IN stream
+	if place.Run != l.run {
+		return // it comes from elsewhere
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -46,6 +46,11 @@ func ProgressKey(chain string, p Place) string { return chain + "." + p.String()
 // [Progress] are stored under; the place follows.
 func progressSubjects(chain string) string { return "$KV." + Progress + "." + chain + "." }
 
+// ProgressKeys selects the progress of all runs of a chain (*: of all) over an event.
+func ProgressKeys(chain string, shard int, seq uint64) string {
+	return fmt.Sprintf("%s.%d.%d.*", chain, shard, seq)
+}
+
 // RetryWait is where an event waits for its next attempt in a chain.
 func RetryWait(chain string, p Place) string { return "belay.retry.wait." + chain + "." + p.String() }
 
@@ -57,6 +62,11 @@ func RetryDueAll(chain string) string { return "belay.retry.due." + chain + ".>"
 
 // RetryAll selects what is parked of one event in a chain, waiting and due.
 func RetryAll(chain string, p Place) string { return "belay.retry.*." + chain + "." + p.String() }
+
+// RetryPlace selects what is parked of an event in all chains and runs.
+func RetryPlace(shard int, seq uint64) string {
+	return fmt.Sprintf("belay.retry.*.*.%d.%d.*", shard, seq)
+}
 
 // ParseRetry reads the place from a subject of [RetryWait] or [RetryDue].
 func ParseRetry(subject string) (Place, error) {

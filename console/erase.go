@@ -1,0 +1,279 @@
+package console
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/belay-hooks/belay/internal/rest"
+	"github.com/belay-hooks/belay/internal/standing"
+	"github.com/belay-hooks/belay/pkg/event"
+	"github.com/belay-hooks/belay/pkg/stream"
+)
+
+// tombstone is what is left of an event whose content was erased.
+type tombstone struct {
+	Receiver string    `json:"receiver"`
+	Source   string    `json:"source_id"`
+	ID       string    `json:"id"`
+	By       string    `json:"erased_by"`
+	Why      string    `json:"why,omitempty"`
+	At       time.Time `json:"erased"`
+	Shard    int       `json:"shard"`
+	Seq      uint64    `json:"seq"`
+	// Stored is when the event came in.
+	Stored time.Time `json:"stored"`
+	// Messages that were overwritten, of all streams.
+	Messages int `json:"messages"`
+	// Done says that nothing is left to be erased.
+	Done bool `json:"done"`
+}
+
+// tombstoneKey is where the bucket STATE keeps it. An id is any text.
+func tombstoneKey(receiver, source, id string) string {
+	sum := sha256.Sum256([]byte(receiver + "/" + source + "/" + id))
+	return "erased." + hex.EncodeToString(sum[:16])
+}
+
+// tombstone is that of an event; nil if it has none.
+func (s *Server) tombstone(ctx context.Context, receiver, source, id string) (*tombstone, error) {
+	e, err := s.state.Get(ctx, tombstoneKey(receiver, source, id))
+	if errors.Is(err, stream.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	t := new(tombstone)
+	if err := json.Unmarshal(e.Value, t); err != nil {
+		return nil, fmt.Errorf("the tombstone of an event: %w", err)
+	}
+	return t, nil
+}
+
+func (s *Server) keep(ctx context.Context, t *tombstone) error {
+	data, err := json.Marshal(t)
+	if err != nil {
+		return err
+	}
+	return stream.WaitOut(ctx, func() error {
+		_, err := s.state.Put(ctx, tombstoneKey(t.Receiver, t.Source, t.ID), data)
+		return err
+	})
+}
+
+func (s *Server) eraseEvent(w http.ResponseWriter, r *http.Request, who string) error {
+	f, err := bodyOf(w, r)
+	if err != nil {
+		return err
+	}
+	f.Only("key", "why")
+	why, key := f.Text("why", maxText), f.Text("key", maxText)
+	if err := f.Err(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), lookFor)
+	defer cancel()
+	receiver, source, id := variable(r, "receiver"), variable(r, "source"), variable(r, "id")
+	t, err := s.tombstone(ctx, receiver, source, id)
+	if err != nil {
+		return err
+	}
+	// The provider may have sent it again after the window.
+	m, _, err := s.find(ctx, receiver, source, id, key)
+	switch {
+	case err == nil:
+		shard, err := stream.ShardOf(m.Stream)
+		if err != nil {
+			return err
+		}
+		t = &tombstone{Receiver: receiver, Source: source, ID: id, By: who, Why: why, At: time.Now().UTC(), Shard: shard, Seq: m.Seq, Stored: m.Time}
+	case t == nil || !errors.Is(err, noEvent) && !errors.Is(err, stream.ErrNotFound):
+		return err
+	}
+	if err := s.erase(ctx, t); err != nil {
+		return err
+	}
+	s.audit("event erased", who, "receiver", receiver, "source", source, "id", id, "messages", t.Messages, "why", why)
+	rest.WriteJSON(w, http.StatusOK, "application/json", t)
+	return nil
+}
+
+// erase removes all that Belay keeps of an event. It may be cut anywhere, and begun
+// again: the tombstone tells where the event was.
+//
+//	tombstone → copies in NOTIFY → IN and its parts → RETRY → PROGRESS → DEAD and its parts → tombstone: done
+//
+// Who is told of it by a handler tells further: what has left Belay is not reached.
+func (s *Server) erase(ctx context.Context, t *tombstone) error {
+	t.Done = false
+	if err := s.keep(ctx, t); err != nil {
+		return err
+	}
+	if err := s.eraseCopies(ctx, t); err != nil {
+		return err
+	}
+	if err := s.eraseOne(ctx, t, stream.In(t.Shard), t.Seq); err != nil {
+		return err
+	}
+	parked, err := s.broker.Subjects(ctx, stream.Retry, stream.RetryPlace(t.Shard, t.Seq))
+	if err != nil {
+		return err
+	}
+	for subject := range parked {
+		m, err := s.broker.Last(ctx, stream.Retry, subject)
+		if errors.Is(err, stream.ErrNotFound) {
+			continue
+		}
+		if err == nil {
+			err = s.overwrite(ctx, t, m)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if err := s.eraseProgress(ctx, t); err != nil {
+		return err
+	}
+	var dead []*stream.Stored
+	if err := s.broker.Scan(ctx, stream.Range{
+		Stream: stream.Dead, Filters: stream.DeadOf(t.Shard, t.Seq), HeadersOnly: true,
+	}, func(m *stream.Stored) bool {
+		dead = append(dead, m)
+		return true
+	}); err != nil {
+		return err
+	}
+	for _, m := range dead {
+		if err := s.overwrite(ctx, t, m); err != nil {
+			return err
+		}
+	}
+	t.Done = true
+	return s.keep(ctx, t)
+}
+
+func (s *Server) eraseOne(ctx context.Context, t *tombstone, from string, seq uint64) error {
+	m, err := s.broker.Get(ctx, from, seq)
+	if errors.Is(err, stream.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return s.overwrite(ctx, t, m)
+}
+
+func (s *Server) overwrite(ctx context.Context, t *tombstone, m *stream.Stored) error {
+	err := stream.WaitOut(ctx, func() error { return s.broker.Delete(ctx, m, true) })
+	if err == nil {
+		t.Messages++
+	}
+	return err
+}
+
+// eraseProgress removes the values and the errors that chains have kept. What is put
+// in their place ends whatever worker still has the event in hand.
+func (s *Server) eraseProgress(ctx context.Context, t *tombstone) error {
+	bucket := s.broker.Bucket(stream.Progress)
+	keys, err := bucket.Keys(ctx, stream.ProgressKeys("*", t.Shard, t.Seq))
+	if err != nil {
+		return err
+	}
+	for _, key := range keys {
+		chain, text, _ := strings.Cut(key, ".")
+		place, err := stream.ParsePlace(text)
+		if err != nil {
+			return err
+		}
+		entry, err := bucket.Get(ctx, key)
+		if errors.Is(err, stream.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		p, err := standing.ReadProgress(entry)
+		if err != nil {
+			return err
+		}
+		if p.Outcome == standing.Erased {
+			continue
+		}
+		t.Messages++
+		// A bucket can be written over, not erased: the broker frees the room.
+		left := standing.Progress{Turn: p.Turn, Redrives: p.Redrives, Outcome: standing.Erased}
+		if err := s.progress.Write(ctx, chain, place, left); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// eraseCopies removes the notifications that chains have made of an event: their ids
+// are the idempotency keys of the steps that made them.
+func (s *Server) eraseCopies(ctx context.Context, t *tombstone) error {
+	m, err := s.broker.Get(ctx, stream.In(t.Shard), t.Seq)
+	if errors.Is(err, stream.ErrNotFound) {
+		return nil // a call before has begun here
+	}
+	if err != nil {
+		return err
+	}
+	e, err := event.Decode(m.Header, nil)
+	if err != nil {
+		return nil // no chain could read it
+	}
+	chains, err := s.chains(ctx)
+	if err != nil {
+		return err
+	}
+	ids := make(map[string]bool)
+	for name := range chains {
+		ran := func(run int, step string) { ids[standing.IdempotencyKey(e, run, name, step)] = true }
+		if err := s.recorded(ctx, name, t.Shard, m, func(r stream.Record) {
+			for _, step := range r.Steps {
+				ran(r.Run, step.Name)
+			}
+		}); err != nil {
+			return err
+		}
+		places, err := s.places(ctx, name, t.Shard, t.Seq)
+		if err != nil {
+			return err
+		}
+		for _, place := range places {
+			p, _, err := s.progress.Find(ctx, name, place)
+			if err != nil {
+				return err
+			}
+			ran(place.Run, p.Next)
+			for _, f := range p.Failures {
+				ran(place.Run, f.Handler)
+			}
+		}
+	}
+	var copies []*stream.Stored
+	if err := s.broker.Scan(ctx, stream.Range{
+		Stream: stream.Notify, Filters: []string{stream.NotifySubject("*")}, From: m.Time.Add(-10 * time.Second), HeadersOnly: true,
+	}, func(n *stream.Stored) bool {
+		if c, err := event.Decode(n.Header, nil); err == nil && ids[c.ID] {
+			copies = append(copies, n)
+		}
+		return true
+	}); err != nil {
+		return err
+	}
+	for _, n := range copies {
+		if err := s.overwrite(ctx, t, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
