@@ -9,7 +9,8 @@ import (
 )
 
 // Middleware lets only genuine requests of the source through to next, with
-// their body to be read again. It is the verification alone, for a server of
+// their body to be read again: for a [Callback] that replaces it, the one that the
+// provider gave. It is the verification alone, for a server of
 // one's own: nothing is stored, and signed pings come through. Unsigned handshakes
 // are answered ([Form].Handshakes). Others are answered as
 // Belay answers them, without a word on what was wrong: 401, 413 above the
@@ -47,7 +48,8 @@ func Middleware(s *Source, next http.Handler) http.Handler {
 			shaken.Answer.write(w)
 			return
 		}
-		r.Body = io.NopCloser(bytes.NewReader(body))
+		// What is verified, which is not what came where the provider was asked for it.
+		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(q.body)), int64(len(q.body))
 		next.ServeHTTP(w, r)
 	})
 }
