@@ -67,12 +67,17 @@ func (s *Source) listHeaders(r *http.Request, content template) {
 // plivoURL is the URL, with query and form, as version 3 of Plivo's signatures has
 // it (https://www.plivo.com/docs/voice/concepts/signature-validation): the query
 // in order as name=value pairs, and after a dot the form, names and values run
-// together. All of it is unescaped.
+// together. All of it is unescaped. It is empty where there is a body that it does not
+// tell.
 func (q *request) plivoURL() string {
 	address, _, _ := strings.Cut(q.address(), "?")
 	query, form := sortedPairs(q.URL.Query(), "=", "&"), ""
-	if q.Method != http.MethodGet {
-		form = sortedPairs(q.encodedForm(), "", "")
+	if len(q.body) > 0 {
+		fields := q.encodedForm()
+		if q.Method == http.MethodGet || fields == nil {
+			return ""
+		}
+		form = sortedPairs(fields, "", "")
 	}
 	switch {
 	case query == "" && form == "":

@@ -81,6 +81,9 @@ func FuzzPlivoURL(f *testing.F) {
 		r := newRequest(formEncoded, nil)
 		r.URL.RawQuery = query
 		got := (&Source{}).request(r, []byte(body)).plivoURL()
+		if got == "" && body != "" {
+			return // no form
+		}
 		if !strings.HasPrefix(got, "https://hooks.example.com/webhooks/x") {
 			t.Errorf("%q and %q are %q", query, body, got)
 		}
