@@ -52,6 +52,7 @@ func (s *Source) tryCallback(ctx context.Context, sig *signature, q *request) (w
 func (q *request) replaceBody(body []byte) {
 	q.body, q.document = body, nil
 	q.form, q.formParsed = nil, false
+	q.elements, q.xmlParsed = nil, false
 }
 
 // confirm makes the call that a request asks for.

@@ -3,6 +3,7 @@ package receiver
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -112,6 +113,15 @@ type outgoing struct {
 	header      http.Header
 	body        []byte
 	user        *url.Userinfo // basic authentication; nil: none
+}
+
+// key is the name in the cache of what comes of it, read in this way. All that is
+// asked counts: a server may give each who asks his own keys.
+func (o outgoing) key(reading string) string {
+	sum := sha256.New()
+	_ = o.header.Write(sum) // a hash never fails
+	_, _ = fmt.Fprintf(sum, "%q %s", o.user, o.body)
+	return fmt.Sprintf("%s %s %s %x", o.method, o.url, reading, sum.Sum(nil))
 }
 
 // A reply is what the provider answered.

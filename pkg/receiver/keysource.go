@@ -31,6 +31,7 @@ type keySource struct {
 	read    keyFormat
 	member  string
 	names   []string
+	reading string        // how it is read: what is read in another way is something else
 	named   bool          // the call is for one key, by its name
 	limiter *rate.Limiter // nil: the call is always the same
 }
@@ -41,7 +42,7 @@ func (k *keySource) find(ctx context.Context, f *Fetcher, q *request, now time.T
 	if !ok || k.named && q.keyID == "" {
 		return nil, errForeignURL
 	}
-	p := paper{key: out.method + " " + out.url + " " + q.keyID, request: out, parse: func(text []byte, now time.Time) (any, time.Time, error) {
+	p := paper{key: out.key(k.reading), request: out, parse: func(text []byte, now time.Time) (any, time.Time, error) {
 		return k.parse(f, text, now)
 	}}
 	if k.limiter != nil {
@@ -52,7 +53,8 @@ func (k *keySource) find(ctx context.Context, f *Fetcher, q *request, now time.T
 		if err != nil {
 			return nil, err
 		}
-		p = paper{key: "GET " + uri.(string), request: outgoing{method: "GET", url: uri.(string)}, parse: parseJWKS} //nolint:forcetypeassert // of parseDiscovery
+		out = outgoing{method: "GET", url: uri.(string)} //nolint:forcetypeassert // of parseDiscovery
+		p = paper{key: out.key("jwks"), request: out, parse: parseJWKS}
 	}
 	keys, err := f.get(ctx, p, now, refresh)
 	if err != nil {
@@ -164,6 +166,7 @@ func (c *compiler) keySource(field string, f *Keys) (*keySource, error) {
 	if len(k.names) > 0 && k.format != "pem" {
 		return nil, &FieldError{Field: field + "names", Want: "names where the format is pem, and there only"}
 	}
+	k.reading = strings.Join(append([]string{k.format, k.member}, k.names...), " ")
 	if slices.ContainsFunc(k.call.templates(), func(t choice) bool { return !t.constant() }) {
 		k.limiter = rate.NewLimiter(foundKeys, foundBurst)
 	}
