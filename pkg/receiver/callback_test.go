@@ -36,7 +36,7 @@ func TestStripeCallback(t *testing.T) {
 		_, _ = io.WriteString(w, event)
 	})
 	source := func(key string) *Source {
-		return newSource(t, SourceConfig{Receiver: "stripe-callback", Secrets: []Secret{text(key)}, Fetcher: newFetcher(t, p)})
+		return newSource(t, SourceConfig{Receiver: "stripe-callback", Secrets: []Secret{text(key)}, Fetcher: newFetcher(t, p), Params: map[string]string{"account": "{json:account}"}})
 	}
 	for name, test := range map[string]struct {
 		body, key string
