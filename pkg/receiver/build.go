@@ -133,6 +133,7 @@ func (s *Source) compile(c SourceConfig) error {
 	s.signsJSON = s.clock != nil && s.clock.at.kind == jsonValue || slices.ContainsFunc(s.signatures, func(sig *signature) bool {
 		return s.items != nil || slices.ContainsFunc(sig.templates(), choice.usesJSON)
 	})
+	s.signsValues = s.items != nil || slices.ContainsFunc(s.signatures, func(sig *signature) bool { return (choice{sig.content}).usesJSON() })
 	s.needsURL = s.anyTemplate(func(t choice) bool {
 		return t.uses(address) || t.uses(otherPort) || t.uses(requestPath) || t.uses(plivoURL) || t.uses(canonicalRequest)
 	})

@@ -25,9 +25,10 @@ type document struct {
 // readDocument reads the members that are wanted of a JSON text; nil if it is not
 // valid, or nested deeper than the library's 10 000 levels: a body of brackets
 // must not use up the stack. Of members with one name the first counts, and
-// strings need not be UTF-8: providers send both.
-func readDocument(text []byte, wanted []string) *document {
-	decoder := jsontext.NewDecoder(bytes.NewBuffer(text), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+// strings need not be UTF-8: providers send both. Where no name may stand twice in
+// one object, because others would take the last, such a text is not valid.
+func readDocument(text []byte, wanted []string, once bool) *document {
+	decoder := jsontext.NewDecoder(bytes.NewBuffer(text), jsontext.AllowDuplicateNames(!once), jsontext.AllowInvalidUTF8(true))
 	d := &document{text: text}
 	var err error
 	if len(wanted) > 0 && decoder.PeekKind() == '{' {
@@ -107,7 +108,7 @@ func (d *document) items(p part) (all []*document) {
 		return nil
 	}
 	v.ForEach(func(_, item gjson.Result) bool {
-		all = append(all, readDocument([]byte(item.Raw), d.wanted))
+		all = append(all, readDocument([]byte(item.Raw), d.wanted, false))
 		return len(all) <= maxItems
 	})
 	if len(all) > maxItems {

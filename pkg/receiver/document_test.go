@@ -16,7 +16,7 @@ func TestDocumentOfBracketsIsRefused(t *testing.T) {
 		"deeper than the library": strings.Repeat("[", 10_001) + strings.Repeat("]", 10_001),
 	} {
 		t.Run(name, func(t *testing.T) {
-			if readDocument([]byte(text), []string{"a"}) != nil {
+			if readDocument([]byte(text), []string{"a"}, false) != nil {
 				t.Error("taken for a document")
 			}
 		})
@@ -41,7 +41,7 @@ func TestDocument(t *testing.T) {
 		{name: "a comment", text: `{"a":1} // one`, wrong: true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			d := readDocument([]byte(c.text), []string{"a", "0"})
+			d := readDocument([]byte(c.text), []string{"a", "0"}, false)
 			if (d == nil) != c.wrong {
 				t.Fatalf("valid: %t", d != nil)
 			}

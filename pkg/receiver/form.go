@@ -34,7 +34,7 @@ import (
 //	{signature}    in an answer: what its Proof signs
 //
 // The key * in a path of JSON stands for every item of an array, and an element of
-// XML may stand there several times. Several values that are not the same are the
+// XML, a field and a parameter may stand there several times. Several values that are not the same are the
 // word batch in the name of an event, a list in an id (above 256 bytes its hash),
 // and nothing elsewhere.
 //
@@ -273,7 +273,8 @@ type AnswerForm struct {
 
 // Proof is a signature that an answer shows, to prove that we hold the secret.
 // What a stranger could have signed in this way is bounded: no more than 256
-// letters, digits and the signs -._~+/=, so that it is no body of a webhook.
+// letters, digits and the signs -._~+/=, no JSON (a number) and no field of a form,
+// so that it is no body of a webhook.
 type Proof struct {
 	// Content is the template of what is signed.
 	Content string `yaml:"content"`

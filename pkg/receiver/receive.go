@@ -157,7 +157,7 @@ func (s *Source) readDocument(q *request) error {
 // findDocument reports whether the request holds a JSON document.
 func (s *Source) findDocument(q *request) bool {
 	if q.document == nil {
-		q.document = readDocument(s.documentText(q), s.members)
+		q.document = readDocument(s.documentText(q), s.members, s.signsValues)
 	}
 	return q.document != nil
 }

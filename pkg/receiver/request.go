@@ -53,12 +53,12 @@ func (q *request) value(p part) string {
 	case jsonValue:
 		return q.document.get(p)
 	case formField:
-		return q.parsedForm().Get(p.arg)
+		return p.several.of(q.parsedForm()[p.arg])
 	case queryParam:
 		if !q.queryParsed {
 			q.query, q.queryParsed = q.URL.Query(), true
 		}
-		return q.query.Get(p.arg)
+		return p.several.of(q.query[p.arg])
 	case formSorted:
 		return sortedForm(q.encodedForm())
 	case documentText:

@@ -30,6 +30,9 @@ const (
 
 // of is what stands for the values. Values that are the same are one.
 func (m manner) of(values []string) string {
+	if len(values) == 1 {
+		return values[0]
+	}
 	var list []string
 	seen := make(map[string]bool, min(len(values), 16))
 	for _, v := range values {

@@ -20,38 +20,39 @@ const (
 // Source is a receiver with its secrets: github/default, stripe/eu. It is safe
 // for use by several goroutines.
 type Source struct {
-	receiver   *Receiver
-	id         string
-	name       string   // receiver and id: github/default
-	uri        string   // as a CloudEvents source: /github/default
-	keep       []string // canonical names of the headers to keep
-	secrets    []Secret // none where the receiver's keys are fetched
-	fetcher    *Fetcher // nil where nothing is fetched
-	signatures []*signature
-	clock      *clock // nil: the sender signs no time
-	document   choice
-	encoded    bool     // the document is written in base64
-	items      *part    // where the items are that are signed one by one; nil: all is signed as one
-	elements   *xmlTree // of an XML document, that templates ask for; nil: none
-	members    []string // the members of the document that templates ask for
-	readsJSON  bool     // a template asks for {json:…}
-	signsJSON  bool     // the content of a signature does
-	delivery   choice
-	event      choice
-	key        choice
-	handshakes []handshake
-	methods    []string // of events and handshakes
-	unstored   []unstored
-	answer     answer
-	refused    answer
-	needsURL   bool
-	maxBody    int64
-	maxHeader  int64
-	https      bool
-	rate       Rate
-	asks       asks
-	timeout    time.Duration // zero: not known
-	single     []string      // headers that may stand in a request once at most
+	receiver    *Receiver
+	id          string
+	name        string   // receiver and id: github/default
+	uri         string   // as a CloudEvents source: /github/default
+	keep        []string // canonical names of the headers to keep
+	secrets     []Secret // none where the receiver's keys are fetched
+	fetcher     *Fetcher // nil where nothing is fetched
+	signatures  []*signature
+	clock       *clock // nil: the sender signs no time
+	document    choice
+	encoded     bool     // the document is written in base64
+	items       *part    // where the items are that are signed one by one; nil: all is signed as one
+	elements    *xmlTree // of an XML document, that templates ask for; nil: none
+	members     []string // the members of the document that templates ask for
+	readsJSON   bool     // a template asks for {json:…}
+	signsJSON   bool     // a signature does
+	signsValues bool     // the content of a signature does: values are signed, and not the bytes that they stand in
+	delivery    choice
+	event       choice
+	key         choice
+	handshakes  []handshake
+	methods     []string // of events and handshakes
+	unstored    []unstored
+	answer      answer
+	refused     answer
+	needsURL    bool
+	maxBody     int64
+	maxHeader   int64
+	https       bool
+	rate        Rate
+	asks        asks
+	timeout     time.Duration // zero: not known
+	single      []string      // headers that may stand in a request once at most
 }
 
 // Name is receiver and id: github/default.

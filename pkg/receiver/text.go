@@ -97,7 +97,7 @@ func (t *Text) request(e *event.Event) *request {
 	h.Set("Content-Type", e.ContentType)
 	q := &request{Request: &http.Request{Method: http.MethodPost, Header: h, URL: &url.URL{}}, body: e.Body}
 	if t.members != nil {
-		q.document = readDocument(eventDocument.bytes(q), t.members)
+		q.document = readDocument(eventDocument.bytes(q), t.members, false)
 	}
 	return q
 }
