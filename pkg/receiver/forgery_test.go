@@ -137,7 +137,7 @@ func TestPlivoBodyIsSigned(t *testing.T) {
 	plain := func(method, contentType string) *http.Request {
 		r := httptest.NewRequest(method, "https://hooks.example.com/x?CallUUID=1", nil)
 		r.Header.Set("X-Plivo-Signature-V3-Nonce", "1")
-		if err := s.Sign(r, nil, now); err != nil {
+		if _, err := s.Sign(r, nil, now); err != nil {
 			t.Fatal(err)
 		}
 		if contentType != "" {
