@@ -27,9 +27,9 @@ The id is that of the provider's delivery, which Belay answers as Belay-Event-Id
 // oneEvent names an event.
 type oneEvent struct {
 	operatorFlags
-	ID     string `arg:"" help:"The event: receiver/source/id, or the id alone with --source."`
-	Source string `env:"-" placeholder:"SOURCE" help:"The source that it came in by: github/default."`
-	Key    string `env:"-" placeholder:"KEY" help:"Its key, where its source has one: finds it sooner among many."`
+	ID       string `arg:"" help:"The event: receiver/source/id, or the id alone with --source."`
+	Source   string `env:"-" placeholder:"SOURCE" help:"The source that it came in by: github/default."`
+	EventKey string `env:"-" placeholder:"KEY" help:"Its key, where its source has one: finds it sooner among many."`
 }
 
 // path is where the API has the event.
@@ -60,8 +60,8 @@ func (c *showEventCmd) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
-	if c.Key != "" {
-		path += "?key=" + url.QueryEscape(c.Key)
+	if c.EventKey != "" {
+		path += "?key=" + url.QueryEscape(c.EventKey)
 	}
 	var e struct {
 		ID, Source, Type, Key string
@@ -158,7 +158,7 @@ func (c *eraseCmd) Run(ctx context.Context, s streams) error {
 		}
 	}
 	var t struct{ Messages int }
-	raw, err := api.call(ctx, http.MethodPost, path+"/erase", map[string]string{"why": c.Why, "key": c.Key}, &t)
+	raw, err := api.call(ctx, http.MethodPost, path+"/erase", map[string]string{"why": c.Why, "key": c.EventKey}, &t)
 	if err != nil {
 		return err
 	}
