@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/belay-hooks/belay/pkg/config"
@@ -25,7 +26,8 @@ func Chains(file *config.File, b *stream.Broker, log *slog.Logger) ([]handler.Ch
 		chain := handler.Chain{
 			Name: c.Name, From: c.From, Events: c.Events,
 			Earliest: c.Start == "earliest", Concurrency: c.Concurrency,
-			Ordered: c.Ordered, MaxWaiting: c.MaxWaiting, MaxWaitingBytes: c.MaxWaitingBytes,
+			Checkpoint: c.Checkpoint == config.CheckpointAlways,
+			Ordered:    c.Ordered, MaxWaiting: c.MaxWaiting, MaxWaitingBytes: c.MaxWaitingBytes,
 		}
 		chain.Since, _ = c.StartTime()
 		if c.Retry != nil {
@@ -34,16 +36,20 @@ func Chains(file *config.File, b *stream.Broker, log *slog.Logger) ([]handler.Ch
 				Max: c.Retry.Max.Std(), Jitter: c.Retry.Jitter, GiveUp: c.Retry.GiveUp.Std(),
 			}
 		}
+		var err error
+		if chain.When, err = newCondition("when", c.When); err != nil {
+			problems = append(problems, under(path, err))
+		}
 		for j := range c.Handlers {
 			h := &c.Handlers[j]
 			step, err := newStep(c.Name, h, client, b, log)
 			if err != nil {
-				problems = append(problems, &config.FieldError{Path: fmt.Sprintf("%s.handlers[%d]", path, j), Want: err.Error()})
+				problems = append(problems, under(fmt.Sprintf("%s.handlers[%d]", path, j), err))
 				continue
 			}
 			chain.Steps = append(chain.Steps, step)
 		}
-		if err := chain.Validate(); err != nil {
+		if err := chain.Validate(); err != nil && len(chain.Steps) == len(c.Handlers) {
 			problems = append(problems, &config.FieldError{Path: path, Want: err.Error()})
 		}
 		chains = append(chains, chain)
@@ -52,8 +58,14 @@ func Chains(file *config.File, b *stream.Broker, log *slog.Logger) ([]handler.Ch
 }
 
 func newStep(chain string, h *config.Handler, client *http.Client, b *stream.Broker, log *slog.Logger) (handler.Step, error) {
-	step := handler.Step{Order: h.Order, Name: h.Name, From: h.From, Timeout: h.Timeout.Std()}
+	step := handler.Step{
+		Order: h.Order, Name: h.Name, From: h.From, Timeout: h.Timeout.Std(),
+		Checkpoint: h.Checkpoint == config.CheckpointAlways,
+	}
 	var err error
+	if step.When, err = newCondition("when", h.When); err != nil {
+		return step, err
+	}
 	switch {
 	case h.HTTP != nil:
 		// The step's own time-out covers the request's.
@@ -63,6 +75,12 @@ func newStep(chain string, h *config.Handler, client *http.Client, b *stream.Bro
 		step.Handler, err = newHTTP(h.HTTP, client)
 	case h.Notify != nil:
 		step.Handler, err = newNotify(h.Notify, chain, b)
+	case h.Publish != nil:
+		step.Handler, err = newPublish(h.Publish)
+	case h.Transform != nil:
+		step.Handler, err = newTransform(h.Transform)
+	case h.Filter != "":
+		step.Handler, err = newFilter(h.Filter)
 	case h.Respond != nil:
 		step.Handler, err = newRespond(h.Respond)
 	case h.Reply != nil:
@@ -73,7 +91,15 @@ func newStep(chain string, h *config.Handler, client *http.Client, b *stream.Bro
 	case h.Log != nil:
 		step.Handler, err = newLog(h.Log, log.With("chain", chain, "handler", h.Name))
 	default:
-		err = errors.New("want one of http, notify, respond, reply and log")
+		err = errors.New("want one of " + strings.Join(config.Kinds(), ", "))
 	}
 	return step, err
+}
+
+// under is the error of something in a chain or handler, with the whole path.
+func under(path string, err error) error {
+	if field := (*config.FieldError)(nil); errors.As(err, &field) {
+		return &config.FieldError{Path: path + "." + field.Path, Value: field.Value, Want: field.Want, Mark: field.Mark}
+	}
+	return &config.FieldError{Path: path, Want: err.Error()}
 }

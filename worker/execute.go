@@ -21,6 +21,8 @@ type outcomeKind string
 const (
 	done        outcomeKind = "done"        // all handlers ran
 	responded   outcomeKind = "responded"   // a handler's Response ended the chain
+	filtered    outcomeKind = "filtered"    // a handler said that there is nothing more to do
+	passed      outcomeKind = "passed"      // the chain's condition does not take the event; nothing is recorded
 	again       outcomeKind = "again"       // the next handler is tried later
 	dead        outcomeKind = "dead"        // given up
 	interrupted outcomeKind = "interrupted" // the worker stops; nothing is recorded
@@ -36,6 +38,7 @@ const (
 	reasonUnreadable reason = "unreadable"
 	reasonExpired    reason = "expired"
 	reasonTooLarge   reason = "values_too_large"
+	reasonCondition  reason = "condition_failed"
 )
 
 // outcome is the result of executing a chain.
@@ -44,9 +47,9 @@ type outcome struct {
 	steps    []stream.StepRecord
 	response *handler.Response
 	wait     time.Duration // again: until the next attempt
-	handler  string        // again, dead: the step that failed
+	handler  string        // again, dead: the step that failed; filtered: the one that said so
 	reason   reason        // dead
-	err      error         // again, dead
+	err      error         // again, dead, filtered
 
 	keepValues bool // dead: the values are in PROGRESS only
 }
@@ -55,7 +58,23 @@ type outcome struct {
 // task's progress up to date.
 func (r *runner) execute(ctx context.Context, t *task) outcome {
 	var o outcome
-	for _, step := range r.remaining(t.progress) {
+	// A body that handlers put in the place of the event's own is a value of the
+	// chain. What is parked or given up is what came in.
+	body, contentType := t.event.Body, t.event.ContentType
+	defer func() { t.event.Body, t.event.ContentType = body, contentType }()
+	t.event.UseValues(t.progress.Values)
+	if t.progress.Next == "" && r.chain.When != nil {
+		takes, err := r.holds(t, r.chain.When)
+		switch {
+		case err != nil:
+			return r.failed(t, "", o, err)
+		case !takes:
+			o.kind = passed
+			return o
+		}
+	}
+	steps := r.remaining(t.progress)
+	for i, step := range steps {
 		if !step.Runs(t.event) {
 			continue
 		}
@@ -67,6 +86,15 @@ func (r *runner) execute(ctx context.Context, t *task) outcome {
 			t.progress.Next, t.progress.Failed = step.Name, 0
 		}
 		t.progress.Order = step.Order
+		if step.When != nil {
+			runs, err := r.holds(t, step.When)
+			if err != nil {
+				return r.failed(t, step.Name, o, err)
+			}
+			if !runs {
+				continue
+			}
+		}
 		response, took, err := r.call(ctx, t, step)
 		if err != nil && ctx.Err() != nil {
 			o.kind = interrupted
@@ -76,16 +104,61 @@ func (r *runner) execute(ctx context.Context, t *task) outcome {
 		t.progress.Values = t.event.Values
 		o.steps = append(o.steps, stream.StepRecord{Name: step.Name, Took: took})
 		switch {
+		case handler.IsStop(err):
+			o.kind, o.err, o.handler = filtered, err, step.Name
+			return o
 		case err != nil:
-			return r.failed(t, step, o, err)
+			return r.failed(t, step.Name, o, err)
 		case response != nil:
 			o.kind, o.response, o.handler = responded, response, step.Name
 			return o
+		}
+		// After the last one the record of the end comes at once.
+		if (r.chain.Checkpoint || step.Checkpoint) && i+1 < len(steps) {
+			if kept := r.checkpoint(ctx, t, o, steps[i+1]); kept.kind != "" {
+				return kept
+			}
 		}
 	}
 	o.kind = done
 	return o
 }
+
+// checkpoint writes that the chain has come to the step next. The outcome has a kind
+// only where the chain cannot go on.
+func (r *runner) checkpoint(ctx context.Context, t *task, o outcome, next handler.Step) outcome {
+	finished := t.progress.Next
+	t.progress.Next, t.progress.Order, t.progress.Failed = next.Name, next.Order, 0
+	ctx, cancel := lateToo(ctx)
+	defer cancel()
+	switch err := r.writeProgress(ctx, t); {
+	case err == nil && t.mine():
+	case errors.Is(err, stream.ErrTooLarge):
+		o.kind, o.reason, o.err, o.handler = dead, reasonTooLarge, err, finished
+	default:
+		o.kind = interrupted
+	}
+	return o
+}
+
+// holds asks a condition. A panic is its error.
+func (r *runner) holds(t *task, when handler.Condition) (holds bool, err error) {
+	t.event.Attempt = t.progress.Failed + 1
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, firstLines(debug.Stack(), 20))
+		}
+		if err != nil {
+			err = &conditionError{err}
+		}
+	}()
+	return when(t.event)
+}
+
+// conditionError is the error of a condition.
+type conditionError struct{ error }
+
+func (e *conditionError) Unwrap() error { return e.error }
 
 // remaining are the steps that have not finished.
 func (r *runner) remaining(p standing.Progress) []handler.Step {
@@ -145,20 +218,24 @@ func firstLines(stack []byte, n int) string {
 	return strings.Join(lines[:min(n, len(lines))], "\n")
 }
 
-// failed turns a handler's error into an outcome.
-func (r *runner) failed(t *task, step handler.Step, o outcome, err error) outcome {
+// failed turns the error of a handler, or of the condition before it, into an
+// outcome.
+func (r *runner) failed(t *task, step string, o outcome, err error) outcome {
 	p := &t.progress
-	o.err, o.handler = err, step.Name
+	o.err, o.handler = err, step
 	delay, later := handler.AsLater(err)
 	if !later {
 		p.Failed++
-		p.Fail(standing.Failure{Handler: step.Name, Attempt: p.Failed, Time: time.Now().UTC(), Error: err.Error()})
+		p.Fail(standing.Failure{Handler: step, Attempt: p.Failed, Time: time.Now().UTC(), Error: err.Error()})
 	}
 	age := p.Age(t.event.Time)
 	wait, more := r.chain.Retry.Next(max(p.Failed, 1), age, rand.Float64())
 	switch {
 	case handler.IsNever(err):
 		o.kind, o.reason = dead, reasonNever
+		if condition := (*conditionError)(nil); errors.As(err, &condition) {
+			o.reason = reasonCondition
+		}
 	case age >= r.chain.Retry.GiveUp:
 		o.kind, o.reason = dead, reasonAge
 	case later:

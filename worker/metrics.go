@@ -5,6 +5,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/belay-hooks/belay/pkg/handler"
 )
 
 type metrics struct {
@@ -19,7 +21,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	return &metrics{
 		events: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "belay_worker_events_total",
-			Help: "Events that a chain has settled, by outcome: done, responded, again, dead, interrupted.",
+			Help: "Events that a chain has settled, by outcome: done, responded, filtered, passed, again, dead, interrupted.",
 		}, []string{"chain", "outcome"}),
 		dead: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "belay_worker_dead_letters_total",
@@ -43,7 +45,7 @@ func (m *metrics) settled(chain string, o outcome) {
 
 func (m *metrics) handler(chain, step string, took time.Duration, err error) {
 	failed := "false"
-	if err != nil {
+	if err != nil && !handler.IsStop(err) {
 		failed = "true"
 	}
 	m.handlers.WithLabelValues(chain, step, failed).Observe(took.Seconds())

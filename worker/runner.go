@@ -146,6 +146,15 @@ func (r *runner) handleParked(ctx context.Context, h *stream.Held) {
 // grace period: it must fit between that and the end of the program's own.
 const settleLate = 3 * time.Second
 
+// lateToo lets handlers that ended although the worker must stop at once, which did
+// their work, have that written.
+func lateToo(ctx context.Context) (context.Context, context.CancelFunc) {
+	if ctx.Err() == nil {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(context.WithoutCancel(ctx), settleLate)
+}
+
 // handle takes an event from its message to its settlement. It is the one place
 // that tells the broker what becomes of the message.
 func (r *runner) handle(ctx context.Context, t *task) {
@@ -167,12 +176,8 @@ func (r *runner) work(ctx context.Context, t *task) stream.Verdict {
 	began := time.Now()
 	o := r.execute(ctx, t)
 	r.answer(ctx, t, o)
-	if ctx.Err() != nil {
-		// Handlers that ended although the worker must stop at once did their work.
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), settleLate)
-		defer cancel()
-	}
+	ctx, cancel := lateToo(ctx)
+	defer cancel()
 	verdict, o, err := r.settle(ctx, t, o)
 	if err != nil {
 		// Nothing is lost: the message is not acknowledged.
@@ -230,7 +235,6 @@ func (r *runner) prepare(ctx context.Context, t *task) (stream.Verdict, error) {
 	}
 	t.event = e
 	e.Run = t.Run
-	e.Values = t.progress.Values
 	return stream.Verdict{}, nil
 }
 

@@ -19,6 +19,8 @@ import (
 // repeat handlers, and only before the first write of a line:
 //
 //	done, responded   [PROGRESS: ended] → DONE → ack
+//	filtered          the same
+//	passed            ack; the same if the chain has worked on the event before
 //	again, soon       PROGRESS → nak with the delay
 //	again, later      PROGRESS: turn+1 → RETRY: scheduled, turn+1 → ack
 //	again, ordered    PROGRESS: due; its key waits in the memory of the owner
@@ -28,7 +30,14 @@ import (
 // PROGRESS is written at the end only if the event has an entry there.
 func (r *runner) settle(ctx context.Context, t *task, o outcome) (v stream.Verdict, came outcome, err error) {
 	switch o.kind {
-	case done, responded:
+	case passed:
+		if !t.kept {
+			v, err = r.pass(ctx, t)
+			break
+		}
+		o.kind = filtered
+		v, err = r.end(ctx, t, o)
+	case done, responded, filtered:
 		v, err = r.end(ctx, t, o)
 	case dead:
 		if err = r.bury(ctx, t, &o); err == nil {
@@ -235,6 +244,10 @@ func (r *runner) report(ctx context.Context, t *task, o outcome, took time.Durat
 	switch o.kind {
 	case responded:
 		attrs = append(attrs, slog.String("handler", o.handler), slog.Int("status", o.response.Status))
+	case filtered:
+		attrs = append(attrs, slog.String("handler", o.handler), slog.Any("reason", o.err))
+	case passed:
+		level, text = slog.LevelDebug, "event not taken by the chain's condition"
 	case again:
 		level, text = slog.LevelWarn, "handler failed, event is tried again"
 		attrs = append(attrs, slog.String("handler", o.handler), slog.Int("attempt", t.progress.Failed),

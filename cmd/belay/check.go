@@ -42,6 +42,7 @@ type summary struct {
 
 type problem struct {
 	Line    int    `json:"line,omitempty"`
+	Column  int    `json:"column,omitempty"`
 	Problem string `json:"problem"`
 }
 
@@ -146,7 +147,7 @@ func (c *checkCmd) sum(path string, file *config.File, all []*receiver.Source, e
 		p := problem{Problem: e.Error()}
 		var at *config.Problem
 		if errors.As(e, &at) {
-			p = problem{Line: at.Line, Problem: at.Err.Error()}
+			p = problem{Line: at.Line, Column: at.Column, Problem: at.Err.Error()}
 		}
 		sum.Problems = append(sum.Problems, p)
 	}
@@ -178,6 +179,8 @@ func sumChain(c *config.Chain) chain {
 			s.To = h.HTTP.Target()
 		case h.Notify != nil:
 			s.To = h.Notify.Type
+		case h.Publish != nil:
+			s.To = h.Publish.Subject
 		case h.Respond != nil:
 			s.To = "the sender"
 		case h.Reply != nil:

@@ -103,6 +103,9 @@ type Chain struct {
 	From []string `yaml:"from"`
 	// Events are the patterns of event names that it takes. None: all.
 	Events []string `yaml:"events"`
+	// When is a condition in CEL: of what From and Events select, the chain takes the
+	// events for which it is true. Empty: all.
+	When string `yaml:"when"`
 	// Start is where a new chain begins: "now", "earliest" (all that is stored)
 	// or an RFC 3339 time. Default: "now".
 	Start string `yaml:"start"`
@@ -120,13 +123,17 @@ type Chain struct {
 	MaxWaitingBytes int64 `yaml:"max_waiting_bytes"`
 	// Retry is what happens after a handler has failed. Never nil after Load.
 	Retry *Retry `yaml:"retry"`
+	// Checkpoint says after which handlers it is kept where the chain stands. Empty:
+	// after those that failed. [CheckpointAlways]: after each, so that a crash repeats
+	// only the one that was running.
+	Checkpoint string `yaml:"checkpoint"`
 	// Handlers are the steps, in the order of the file. They run by Order, lowest
 	// first, equal ones in the order of the file.
 	Handlers []Handler `yaml:"handlers"`
 }
 
-// Handler is one step of a chain. Exactly one of HTTP, Notify, Respond, Reply and
-// Log is set.
+// Handler is one step of a chain. Exactly one of HTTP, Notify, Publish, Respond,
+// Reply, Transform, Filter and Log is set.
 type Handler struct {
 	// Order is the place in the chain: lowest first.
 	Order int `yaml:"order"`
@@ -135,16 +142,28 @@ type Handler struct {
 	// From are the receivers or sources for whose events the step runs. None: all
 	// of the chain.
 	From []string `yaml:"from"`
+	// When is a condition in CEL: the step runs for the events for which it is true.
+	// Empty: for all.
+	When string `yaml:"when"`
 	// Timeout bounds one run of the step. 0: the worker's default.
 	Timeout Duration `yaml:"timeout"`
+	// Checkpoint is the chain's, for this handler alone.
+	Checkpoint string `yaml:"checkpoint"`
 	// HTTP forwards the event to an address.
 	HTTP *HTTP `yaml:"http"`
 	// Notify tells subscribers of the event.
 	Notify *Notify `yaml:"notify"`
+	// Publish sends the event to a subject of NATS.
+	Publish *Publish `yaml:"publish"`
 	// Respond ends the chain with an answer for the sender.
 	Respond *Respond `yaml:"respond"`
 	// Reply sends a message to a URL that stands in the event.
 	Reply *Reply `yaml:"reply"`
+	// Transform makes another body, or a value, of the event.
+	Transform *Transform `yaml:"transform"`
+	// Filter is a condition in CEL: where it is false the chain ends, well, and the
+	// record says that the event was filtered.
+	Filter string `yaml:"filter"`
 	// Log writes a line to the worker's log.
 	Log *Log `yaml:"log"`
 }
@@ -239,23 +258,6 @@ func (c *Chain) setDefaults() {
 	retry := DefaultRetry()
 	c.Start, c.Concurrency, c.Retry = DefaultStart, DefaultConcurrency, &retry
 	c.MaxWaiting, c.MaxWaitingBytes = DefaultMaxWaiting, DefaultMaxWaitingBytes
-}
-
-// Kind is what the step does: http, notify, respond, reply or log.
-func (h *Handler) Kind() string {
-	switch {
-	case h.HTTP != nil:
-		return "http"
-	case h.Notify != nil:
-		return "notify"
-	case h.Respond != nil:
-		return "respond"
-	case h.Reply != nil:
-		return "reply"
-	case h.Log != nil:
-		return "log"
-	}
-	return ""
 }
 
 // StartTime is the time that Start names, if it names one.

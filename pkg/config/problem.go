@@ -18,10 +18,47 @@ type FieldError struct {
 	Value string
 	// Want is what would be right: "want an absolute http or https URL".
 	Want string
+	// Mark is the place in the value, where that is an expression. Nil: all of it.
+	Mark *Mark
 }
 
-// Error is the path, the value and what would be right.
+// Mark is a place in a text.
+type Mark struct {
+	Text string
+	// Offset is in bytes.
+	Offset int
+}
+
+// line is the line of the text that the place is in, and the bytes before it there.
+func (m *Mark) line() (line, before string) {
+	before = m.Text[:min(max(m.Offset, 0), len(m.Text))]
+	before = before[strings.LastIndexByte(before, '\n')+1:]
+	line, _, _ = strings.Cut(m.Text[min(max(m.Offset, 0), len(m.Text)):], "\n")
+	return before + line, before
+}
+
+// caret is the line with a caret under the place.
+func (m *Mark) caret() string {
+	line, before := m.line()
+	blank := strings.Map(func(r rune) rune {
+		if r == '\t' {
+			return r
+		}
+		return ' '
+	}, before)
+	return "\n    " + line + "\n    " + blank + "^"
+}
+
+// Error is the path, the value and what would be right; of an expression also the
+// line of it, with a caret under the place.
 func (e *FieldError) Error() string {
+	if e.Mark != nil {
+		return e.text() + e.Mark.caret()
+	}
+	return e.text()
+}
+
+func (e *FieldError) text() string {
 	switch {
 	case e.Value == "" && e.Path == "":
 		return e.Want
@@ -53,14 +90,19 @@ type Problem struct {
 	File string
 	// Line counts from 1. 0: the file as a whole.
 	Line int
+	// Column counts from 1, in characters, where the place inside of a line is known.
+	Column int
 	// Err says what is wrong; often a [*FieldError].
 	Err error
 }
 
-// Error is file:line: and the error.
+// Error is file:line:column: and the error.
 func (p *Problem) Error() string {
 	if p.Line == 0 {
 		return p.File + ": " + p.Err.Error()
+	}
+	if p.Column > 0 {
+		return fmt.Sprintf("%s:%d:%d: %s", p.File, p.Line, p.Column, p.Err)
 	}
 	return fmt.Sprintf("%s:%d: %s", p.File, p.Line, p.Err)
 }
@@ -112,7 +154,27 @@ func (f *File) Locate(err error) error {
 		return nil
 	}
 	at := f.index.at(field.Path)
-	return &Problem{File: cmp.Or(at.file, f.path), Line: at.line, Err: err}
+	p := &Problem{File: cmp.Or(at.file, f.path), Line: at.line, Err: err}
+	if field.Mark != nil && p.File == f.path {
+		f.point(p, field.Mark)
+	}
+	return p
+}
+
+// point finds the place of an expression in the file, where a line of it stands there
+// as it is: that of a text that is folded, or has escapes, cannot be pointed at.
+func (f *File) point(p *Problem, m *Mark) {
+	line, before := m.line()
+	if strings.TrimSpace(line) == "" || p.Line == 0 {
+		return
+	}
+	lines := strings.Split(string(f.text), "\n")
+	for i := p.Line - 1; i < min(len(lines), p.Line+strings.Count(m.Text, "\n")+1); i++ {
+		if at := strings.Index(lines[i], line); at >= 0 {
+			p.Line, p.Column = i+1, utf8.RuneCountInString(lines[i][:at]+before)+1
+			return
+		}
+	}
 }
 
 // HasProblem reports whether [Parse] told that something is wrong with a value,

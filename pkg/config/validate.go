@@ -167,6 +167,7 @@ func (v *validator) chain(c *Chain, path string, names map[string]bool) {
 		v.wrong(path+".max_waiting_bytes", fmt.Sprint(c.MaxWaitingBytes), "want 1 byte or more")
 	}
 	v.retry(c.Retry, path+".retry")
+	v.checkpoint(path+".checkpoint", c.Checkpoint)
 	if len(c.Handlers) == 0 {
 		v.wrong(path+".handlers", "", "missing, want at least one handler")
 	}
@@ -200,34 +201,6 @@ func (v *validator) retry(r *Retry, path string) {
 	}
 	if limit := Duration(365 * 24 * time.Hour); r.GiveUp > limit {
 		v.wrong(path+".give_up", r.GiveUp.String(), "want at most "+limit.String())
-	}
-}
-
-func (v *validator) handler(h *Handler, path string) {
-	v.positive(path+".timeout", h.Timeout)
-	var kinds []string
-	if h.HTTP != nil {
-		kinds = append(kinds, "http")
-		v.http(h.HTTP, path+".http")
-	}
-	if h.Notify != nil {
-		kinds = append(kinds, "notify")
-		v.notify(h.Notify, path+".notify")
-	}
-	if h.Respond != nil {
-		kinds = append(kinds, "respond")
-		v.respond(h.Respond, path+".respond")
-	}
-	if h.Reply != nil {
-		kinds = append(kinds, "reply")
-		v.reply(h.Reply, path+".reply")
-	}
-	if h.Log != nil {
-		kinds = append(kinds, "log")
-		v.log(h.Log, path+".log")
-	}
-	if len(kinds) != 1 {
-		v.wrong(path, strings.Join(kinds, ", "), "want exactly one of http, notify, respond, reply and log")
 	}
 }
 

@@ -49,3 +49,7 @@ func nameTokens(name string) string {
 // hashed name meets no other name; with one at each end its filter overlaps few
 // other filters.
 const longName = "%sha256"
+
+// Token is a text as one token of a subject: a dot, and every other byte outside
+// A-Z, a-z, 0-9, - and _, becomes %XX.
+func Token(s string) string { return escapeToken(s) }

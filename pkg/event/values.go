@@ -34,3 +34,26 @@ func (v Values) Get(key string, into any) (bool, error) {
 	}
 	return true, nil
 }
+
+// BodyValue is the value that stands for the body after [Event.SetBody].
+const BodyValue = "$body"
+
+// SetBody gives the later handlers of this chain another body: v as JSON. Like a
+// value, it survives a retry. Other chains, a dead letter and a replay have the body
+// that came in.
+func (e *Event) SetBody(v any) error {
+	if err := e.Values.Set(BodyValue, v); err != nil {
+		return err
+	}
+	e.UseValues(e.Values)
+	return nil
+}
+
+// UseValues gives the event what earlier handlers of the chain have left, their body
+// included.
+func (e *Event) UseValues(v Values) {
+	e.Values = v
+	if body, ok := v[BodyValue]; ok {
+		e.Body, e.ContentType = body, "application/json"
+	}
+}

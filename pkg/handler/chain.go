@@ -19,6 +19,10 @@ type Chain struct {
 	From []string
 	// Events are patterns of event names: push, pull_request.*. None: all.
 	Events []string
+	// When is asked for each event that From and Events select, before the first
+	// handler: whether the chain takes it. An event that it does not take leaves no
+	// trace. An error is that of a handler. Nil: all.
+	When Condition
 	// Earliest lets a new chain begin with the oldest event that is stored, Since
 	// with the first one stored then or later. Neither: with what comes from now
 	// on. Both have no effect on a chain that has begun.
@@ -46,6 +50,9 @@ type Chain struct {
 	// Retry is the policy after a failed handler. The zero value is
 	// [DefaultRetry].
 	Retry Retry
+	// Checkpoint keeps where the chain stands after each of its handlers, and not
+	// only after one that failed: see [Step.Checkpoint].
+	Checkpoint bool
 	// Steps run by Order, lowest first, equal ones as they stand here.
 	Steps []Step
 }
@@ -60,11 +67,24 @@ type Step struct {
 	// From are the receivers and sources for whose events the step runs. None:
 	// all of the chain.
 	From []string
+	// When is asked before each attempt: whether the step runs for an event. One that
+	// does not run is passed over. An error is the step's. Nil: always.
+	When Condition
+	// Checkpoint keeps where the chain stands once the handler has ended well, so that
+	// not even a crash repeats it, unless it comes in between. It costs a durable
+	// write for the handler and one at the chain's end, which is why a chain without
+	// it keeps that after a failure only; a crash there repeats the handlers of the
+	// events in hand.
+	Checkpoint bool
 	// Timeout bounds one run. 0: 30 s.
 	Timeout time.Duration
 	// Handler is the code.
 	Handler Handler
 }
+
+// Condition says whether a chain takes an event, or a step runs for it. It must
+// depend on the event alone, and change nothing of it.
+type Condition func(e *event.Event) (bool, error)
 
 // The defaults of a chain.
 const (

@@ -23,6 +23,7 @@ import (
 //	nil, error          try this handler again, as the retry policy says
 //	nil, Later(d, err)  try it again after d; does not count as an attempt
 //	nil, Never(err)     give the event up: it becomes a dead letter at once
+//	nil, Stop(reason)   stop here: there is nothing more to do with the event
 //
 // A panic is an error. The context ends at the step's time-out and when the
 // worker must stop at once; an error after the latter does not count as an
@@ -82,6 +83,10 @@ func Never(err error) error {
 	return &neverError{err}
 }
 
+// Stop says: the chain has nothing more to do with this event. It ends well, and the
+// record says that it was filtered. The reason is for the worker's log.
+func Stop(reason string) error { return &stopError{reason} }
+
 // AsLater reports whether a handler's error is, or wraps, a [Later], and its delay.
 func AsLater(err error) (time.Duration, bool) {
 	var later *laterError
@@ -95,6 +100,12 @@ func AsLater(err error) (time.Duration, bool) {
 func IsNever(err error) bool {
 	var never *neverError
 	return errors.As(err, &never)
+}
+
+// IsStop reports whether a handler's error is, or wraps, a [Stop].
+func IsStop(err error) bool {
+	var stop *stopError
+	return errors.As(err, &stop)
 }
 
 type laterError struct {
@@ -116,3 +127,7 @@ type neverError struct{ err error }
 func (e *neverError) Error() string { return e.err.Error() }
 
 func (e *neverError) Unwrap() error { return e.err }
+
+type stopError struct{ reason string }
+
+func (e *stopError) Error() string { return "stopped: " + e.reason }

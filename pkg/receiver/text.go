@@ -69,6 +69,12 @@ func (t *Text) FillURL(e *event.Event) (text string, ok bool) {
 	}, maxFill)
 }
 
+// FillTokens is the text for an event, as the subject of a message: what fills it is
+// one token, escaped. It is not ok as that of [Text.Fill] is not.
+func (t *Text) FillTokens(e *event.Event) (text string, ok bool) {
+	return t.fill(e, event.Token, maxFill)
+}
+
 func (t *Text) fill(e *event.Event, escape func(string) string, most int) (string, bool) {
 	q := t.request(e)
 	var b strings.Builder
