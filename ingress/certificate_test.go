@@ -92,7 +92,7 @@ func TestTLSRotation(t *testing.T) {
 	newCert, newKey := pair(t, "new")
 	replace(t, files.cert, oldCert)
 	replace(t, files.key, oldKey)
-	github := source(t, receiver.SourceConfig{Receiver: "github", RequireHTTPS: true})
+	github := source(t, receiver.SourceConfig{Receiver: "github", RequireHTTPS: new(true)})
 	d := open(t, ingress.Config{CertFile: files.cert, KeyFile: files.key}, testbroker.New(t), github)
 	d.url = strings.Replace(d.url, "http:", "https:", 1)
 	trust := trusting(oldCert, newCert)

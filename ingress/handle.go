@@ -98,7 +98,7 @@ func (s *Server) admit(x *exchange) error {
 		return x.overloaded()
 	}
 	if x.source.RequiresHTTPS() && !x.origin.https {
-		return &refusal{outcome: notHTTPS, status: http.StatusForbidden}
+		return &refusal{outcome: notHTTPS, status: http.StatusForbidden, cause: errNotHTTPS}
 	}
 	if limit := x.source.MaxHeader(); limit > 0 && headerSize(x.r.Header) > limit {
 		return &refusal{outcome: headersTooLarge, status: http.StatusRequestHeaderFieldsTooLarge}

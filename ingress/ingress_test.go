@@ -364,8 +364,9 @@ func newServer(c ingress.Config, registry *prometheus.Registry) (*ingress.Server
 
 // Headers of answers, and the answers to refusals that a provider knows.
 func TestAnswersOfReceivers(t *testing.T) {
-	salesforce := source(t, receiver.SourceConfig{Receiver: "salesforce", Secrets: []receiver.Secret{secret("00D000000000062")}})
-	d := newDoor(t, source(t, receiver.SourceConfig{Receiver: "azure-event-grid"}), salesforce)
+	inside := new(false) // both send their secrets as they are, which takes HTTPS elsewhere
+	salesforce := source(t, receiver.SourceConfig{Receiver: "salesforce", Secrets: []receiver.Secret{secret("00D000000000062")}, RequireHTTPS: inside})
+	d := newDoor(t, source(t, receiver.SourceConfig{Receiver: "azure-event-grid", RequireHTTPS: inside}), salesforce)
 	options, err := http.NewRequestWithContext(t.Context(), http.MethodOptions, d.url+"/webhooks/azure-event-grid", nil)
 	if err != nil {
 		t.Fatal(err)

@@ -69,6 +69,10 @@ func asRefusal(err error) *refusal {
 	return &refusal{outcome: broken, status: http.StatusInternalServerError, cause: err}
 }
 
+// errNotHTTPS tells the operator, who may have a proxy that speaks TLS.
+var errNotHTTPS = errors.New("the source requires HTTPS: " +
+	"serve TLS here, or name the proxy that does in BELAY_TRUSTED_PROXIES, or set require_https: false for a network of your own")
+
 // problems are the bodies of refusals (https://www.rfc-editor.org/rfc/rfc9457).
 // They tell an honest sender what to do and a forger nothing.
 var problems = func() map[int][]byte {

@@ -101,7 +101,7 @@ func TestHeaderLimit(t *testing.T) {
 
 // Whether a sender spoke TLS, and who it is, a trusted proxy knows, and nobody else.
 func TestRequireHTTPSBehindProxies(t *testing.T) {
-	github := source(t, receiver.SourceConfig{Receiver: "github", RequireHTTPS: true})
+	github := source(t, receiver.SourceConfig{Receiver: "github", RequireHTTPS: new(true)})
 	broker := testbroker.New(t)
 	local := []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("10.0.0.0/8")}
 	for name, test := range map[string]struct {

@@ -103,6 +103,7 @@ func (c *receiversCmd) explain(out io.Writer, r *receiver.Receiver) error {
 		{"names", strings.Join(append([]string{s.Name}, s.Aliases...), ", ")},
 		{"scheme", s.Scheme},
 		{"tolerance", s.Replay},
+		{"https", map[bool]string{true: "required, as the secret itself is sent; require_https: false does without"}[s.HTTPS]},
 		{"secret", secretFormat(r)},
 		{"handshake", s.Handshake},
 		{"delivery id", s.ID},

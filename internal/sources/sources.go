@@ -95,6 +95,9 @@ func sourceConfig(f *config.File, s *config.Source) receiver.SourceConfig {
 		Fetcher: fetcher(), Receiver: s.Receiver, ID: s.ID, Secrets: secrets, Tolerance: s.Tolerance.Std(), Timeout: s.Timeout.Std(),
 		Params: s.Params, Key: s.Key, MaxBody: s.MaxBody, MaxHeader: s.MaxHeader, RequireHTTPS: s.RequireHTTPS,
 	}
+	if c.RequireHTTPS == nil && f.Dev() {
+		c.RequireHTTPS = new(bool) // a machine of one's own has no certificate
+	}
 	if s.RateLimit != nil {
 		c.Rate = receiver.Rate{PerSecond: s.RateLimit.PerSecond, Burst: s.RateLimit.Burst}
 	}

@@ -11,6 +11,39 @@ import (
 	"github.com/belay-hooks/belay/pkg/receiver"
 )
 
+// Who sends a secret as it is must do so over HTTPS, except where Belay is tried out.
+func TestRequireHTTPS(t *testing.T) {
+	const text = `sources:
+- {receiver: gitlab, secrets: ["env:A"]}
+- {receiver: gitlab, id: inside, secrets: ["env:A"], require_https: false}
+- {receiver: gitlab, id: outside, secrets: ["env:A"], require_https: true}
+- {receiver: github, secrets: ["env:A"]}
+`
+	for name, test := range map[string]struct {
+		dev  bool
+		want []bool
+	}{
+		"served":    {false, []bool{true, false, true, false}},
+		"tried out": {true, []bool{false, false, true, false}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f, err := config.Parse("belay.yaml", []byte(text), config.Options{Dev: test.dev})
+			if err != nil {
+				t.Fatal(err)
+			}
+			built, err := sources.Build(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, s := range built {
+				if s.RequiresHTTPS() != test.want[i] {
+					t.Errorf("%s requires HTTPS: %t", s.Name(), s.RequiresHTTPS())
+				}
+			}
+		})
+	}
+}
+
 func parse(t *testing.T, text string) *config.File {
 	t.Helper()
 	f, err := config.Parse("belay.yaml", []byte(text), config.Options{Dev: true})

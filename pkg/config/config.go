@@ -32,6 +32,7 @@ type File struct {
 	text   []byte
 	others map[string][]byte // files that this one refers to; nil: could not be read
 	told   map[string]bool   // paths that have a problem
+	dev    bool
 }
 
 // Source is a receiver with an id and secrets of its own. It is served at
@@ -59,8 +60,9 @@ type Source struct {
 	// MaxHeader is the largest size of a request's headers in bytes. 0: the
 	// ingress's, 32 KiB.
 	MaxHeader int64 `yaml:"max_header"`
-	// RequireHTTPS refuses what was sent in the clear.
-	RequireHTTPS bool `yaml:"require_https"`
+	// RequireHTTPS says whether what was sent in the clear is refused. Absent: of
+	// receivers whose senders send a secret as it is, except with serve --dev.
+	RequireHTTPS *bool `yaml:"require_https"`
 	// RateLimit bounds how many webhooks each ingress accepts. Nil: any number.
 	RateLimit *RateLimit `yaml:"rate_limit"`
 	// Answer lets a chain answer the sender. Nil: the receiver's success answer.
@@ -74,6 +76,9 @@ type RateLimit struct {
 	// Burst is how many at once after a pause. 0: PerSecond, rounded up.
 	Burst int `yaml:"burst"`
 }
+
+// Dev reports whether the file was read for trying out ([Options].Dev).
+func (f *File) Dev() bool { return f.dev }
 
 // Name is receiver/id: github/default.
 func (s *Source) Name() string { return s.Receiver + "/" + s.ID }

@@ -16,7 +16,8 @@ const maxFile = 4 << 20
 
 // Options is what [Load] needs to know beside the file.
 type Options struct {
-	// Dev allows secrets that stand in the file itself.
+	// Dev is for trying out: secrets may stand in the file itself, and none must come
+	// over HTTPS.
 	Dev bool
 	// LookupEnv finds the variables that secrets refer to: [os.LookupEnv]. Nil
 	// finds none.
@@ -37,7 +38,7 @@ func Load(path string, opt Options) (*File, error) {
 
 // Parse is [Load] of a text; the path only names it in messages.
 func Parse(path string, text []byte, opt Options) (*File, error) {
-	f := &File{path: path, text: text, index: index{}, others: map[string][]byte{}, told: map[string]bool{}}
+	f := &File{path: path, text: text, index: index{}, others: map[string][]byte{}, told: map[string]bool{}, dev: opt.Dev}
 	tree, err := parser.ParseBytes(text, 0)
 	if err != nil {
 		return f, Problems{syntaxProblem(path, err)}

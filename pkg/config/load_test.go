@@ -36,7 +36,7 @@ func TestLoadWhole(t *testing.T) {
 	if got := f.Sources[2].Params["version"]; got != "2" {
 		t.Errorf("a number as a parameter is %q, want its text", got)
 	}
-	if got := f.Sources[2]; got.MaxHeader != 8192 || !got.RequireHTTPS || *got.RateLimit != (config.RateLimit{PerSecond: 0.5, Burst: 20}) || f.Sources[1].RateLimit != nil {
+	if got := f.Sources[2]; got.MaxHeader != 8192 || got.RequireHTTPS == nil || !*got.RequireHTTPS || f.Sources[1].RequireHTTPS != nil || *got.RateLimit != (config.RateLimit{PerSecond: 0.5, Burst: 20}) || f.Sources[1].RateLimit != nil {
 		t.Errorf("shop is %+v", got)
 	}
 	deploy := f.Chains[0]

@@ -50,13 +50,17 @@ func (all *Catalogue) NewSource(c SourceConfig) (*Source, error) {
 	}
 	s := &Source{
 		receiver: r, id: c.ID, name: r.Slug + "/" + c.ID, uri: "/" + r.Slug + "/" + c.ID, secrets: c.Secrets,
-		fetcher: c.Fetcher, maxBody: c.MaxBody, maxHeader: c.MaxHeader, https: c.RequireHTTPS, rate: rate, asks: asks, timeout: c.Timeout,
+		fetcher: c.Fetcher, maxBody: c.MaxBody, maxHeader: c.MaxHeader, rate: rate, asks: asks, timeout: c.Timeout,
 	}
 	for _, name := range r.Keep {
 		s.keep = append(s.keep, http.CanonicalHeaderKey(name))
 	}
 	if err := s.compile(c); err != nil {
 		return nil, err
+	}
+	s.https = slices.ContainsFunc(s.signatures, (*signature).isSecret)
+	if c.RequireHTTPS != nil {
+		s.https = *c.RequireHTTPS
 	}
 	return s, s.checkSecrets()
 }

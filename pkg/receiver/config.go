@@ -52,8 +52,9 @@ type SourceConfig struct {
 	// MaxHeader is the greatest size in bytes of a request's headers. Zero: the
 	// server's.
 	MaxHeader int64
-	// RequireHTTPS refuses what was sent in the clear.
-	RequireHTTPS bool
+	// RequireHTTPS says whether what was sent in the clear is refused. Nil: where the
+	// sender sends a secret as it is, which who listens could take.
+	RequireHTTPS *bool
 	// Rate is how many webhooks are accepted. Zero: any number.
 	Rate Rate
 	// Wait is whose answer the sender gets. Zero: the receiver's success answer.

@@ -118,6 +118,13 @@ func (s *signature) decodeKey(text string) ([]byte, error) {
 	return key, nil
 }
 
+// isSecret reports whether the secret itself stands there, and no proof that the
+// sender has it.
+func (s *signature) isSecret() bool {
+	_, shown := s.algorithm.(token)
+	return shown && s.token == nil && s.callback == nil
+}
+
 // usable says what is wrong with the text of a secret.
 func (s *signature) usable(text string) error {
 	switch {

@@ -71,7 +71,8 @@ func (s *Source) MaxBody() int64 { return s.maxBody }
 // source accepts: names and values. Zero: the server's.
 func (s *Source) MaxHeader() int64 { return s.maxHeader }
 
-// RequiresHTTPS reports whether what was sent in the clear is refused. Only the
+// RequiresHTTPS reports whether what was sent in the clear is refused: as the
+// configuration says, else where the sender sends a secret as it is. Only the
 // server that the request came to, and the proxies before it, know that it was:
 // the check is the caller's.
 func (s *Source) RequiresHTTPS() bool { return s.https }

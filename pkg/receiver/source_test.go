@@ -163,7 +163,7 @@ func TestUnreadableSecretIsNoConfigurationError(t *testing.T) {
 }
 
 func TestLimitsOfASource(t *testing.T) {
-	s := newSource(t, SourceConfig{Receiver: "github", MaxHeader: 100, RequireHTTPS: true, Rate: Rate{PerSecond: 0.5}, Timeout: 3 * time.Second})
+	s := newSource(t, SourceConfig{Receiver: "github", MaxHeader: 100, RequireHTTPS: new(true), Rate: Rate{PerSecond: 0.5}, Timeout: 3 * time.Second})
 	if s.Budget() != 2400*time.Millisecond {
 		t.Errorf("a sender that waits 3 s is answered within %s", s.Budget())
 	}
@@ -199,6 +199,44 @@ func TestSignedURL(t *testing.T) {
 			r.Header, r.URL.Scheme, r.Host = sent.Header, test.scheme, test.host
 			if _, err := s.Receive(r, []byte("{}"), time.Now()); (err == nil) != test.ok {
 				t.Errorf("error %v", err)
+			}
+		})
+	}
+}
+
+// What sends the secret itself needs HTTPS, whatever else is sent beside it.
+func TestRequiresHTTPS(t *testing.T) {
+	for name, want := range map[string]bool{
+		"gitlab":              true, // a token in a header
+		"kudu":                true, // a code in the query
+		"basic-auth":          true,
+		"ms-graph":            true, // in the body
+		"zendesk":             false,
+		"zendesk scheme=code": true,
+		"slack":               false,
+		"slack scheme=token":  true,
+		"github":              false,
+		"google-pubsub":       false, // a token that is signed, and ends
+		"paypal-ipn":          false,
+		"generic":             false,
+	} {
+		t.Run(name, func(t *testing.T) {
+			slug, param, _ := strings.Cut(name, " ")
+			r, _ := Lookup(slug)
+			c := SourceConfig{Receiver: slug, Secrets: []Secret{secretFor(t, r)}, Params: map[string]string{}}
+			if key, value, given := strings.Cut(param, "="); given {
+				c.Params[key] = value
+			}
+			for name, p := range r.Params {
+				if p.Required {
+					c.Params[name] = "x@example.com"
+				}
+			}
+			if s := newSource(t, c); s.RequiresHTTPS() != want {
+				t.Errorf("it requires HTTPS: %t", s.RequiresHTTPS())
+			}
+			if param == "" && r.Summary().HTTPS != want {
+				t.Errorf("its summary says %t", r.Summary().HTTPS)
 			}
 		})
 	}

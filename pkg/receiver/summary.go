@@ -31,6 +31,9 @@ type Summary struct {
 	Event string `json:"event,omitempty"`
 	// Timeout is how long the provider waits for an answer; empty if nobody knows.
 	Timeout string `json:"timeout,omitempty"`
+	// HTTPS reports whether what was sent in the clear is refused, where a source
+	// does not say otherwise: the secret itself is sent.
+	HTTPS bool `json:"https"`
 	// Docs is the provider's page.
 	Docs string `json:"docs"`
 }
@@ -39,7 +42,7 @@ type Summary struct {
 func (r *Receiver) Summary() Summary {
 	s := Summary{
 		Name: r.Slug, Title: r.Name, Aliases: r.Aliases, Scheme: r.scheme(), Handshake: r.handshake(),
-		ID: r.words(r.ID), Event: r.words(r.Event), Docs: r.Docs,
+		ID: r.words(r.ID), Event: r.words(r.Event), HTTPS: slices.ContainsFunc(r.active(), r.showsSecret), Docs: r.Docs,
 	}
 	if r.Timestamp != nil && r.Timestamp.Tolerance > 0 && r.expand(r.Timestamp.name()) != "" {
 		s.Replay = short(r.Timestamp.Tolerance)
@@ -81,13 +84,21 @@ func (r *Receiver) words(t Templates) string {
 	return strings.Join(all, " or ")
 }
 
+// active are the signatures that count where a source asks for no other scheme.
+func (r *Receiver) active() []Signature {
+	return slices.DeleteFunc(slices.Clone(r.Signatures), func(f Signature) bool {
+		return f.Scheme != "" && f.Scheme != r.Params["scheme"].Default
+	})
+}
+
+func (r *Receiver) showsSecret(f Signature) bool {
+	return r.expand(f.Algorithm) == "token" && f.JWT == nil && f.Callback == nil
+}
+
 // scheme names each algorithm and place once.
 func (r *Receiver) scheme() string {
 	var all []string
-	for _, f := range r.Signatures {
-		if f.Scheme != "" && f.Scheme != r.Params["scheme"].Default {
-			continue // the provider's older one
-		}
+	for _, f := range r.active() {
 		if f.Callback != nil {
 			all = append(all, "the provider is asked")
 			continue
