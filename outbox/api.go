@@ -20,26 +20,58 @@ type api struct {
 
 func (a *api) routes() http.Handler {
 	r := mux.NewRouter()
-	r.Handle("/v1/subscriptions", a.guard(rest.Verbs{http.MethodPost: a.createSubscription, http.MethodGet: a.listSubscriptions}))
-	r.Handle("/v1/subscriptions/{id}", a.guard(rest.Verbs{http.MethodGet: a.getSubscription, http.MethodDelete: a.deleteSubscription}))
-	r.Handle("/v1/notifications", a.guard(rest.Verbs{http.MethodPost: a.notify}))
+	r.Handle("/v1/subscriptions", a.guard(verbs{http.MethodPost: a.createSubscription, http.MethodGet: a.listSubscriptions}))
+	r.Handle("/v1/subscriptions/{id}", a.guard(verbs{http.MethodGet: a.getSubscription, http.MethodDelete: a.deleteSubscription}))
+	r.Handle("/v1/notifications", a.guard(verbs{http.MethodPost: a.notify}))
 	r.NotFoundHandler = rest.NotFound
 	return r
 }
 
-func (a *api) guard(v rest.Verbs) http.Handler {
-	return rest.Guard(v, func(r *http.Request) (string, error) {
-		return a.keys.Caller(r, "BELAY_API_KEYS to a comma list of key or tenant=key")
-	}, a.log)
+// verbs are the methods of a path.
+type verbs = rest.VerbsOf[caller]
+
+func (a *api) guard(v verbs) http.Handler { return rest.Guard(v, a.caller, a.log) }
+
+// shown is how a subscription is shown to somebody: without the values of headers,
+// and without what is the operator's.
+type shown struct {
+	Subscription
+	// Secret is shown when it is made, and not again.
+	Secret string `json:"secret,omitempty"`
+	// Secrets says of each that is in use since when, and how long still.
+	Secrets []shownSecret `json:"secrets"`
 }
 
-// created is the answer to a new subscription, the only one with its secret.
-type created struct {
-	*Subscription
-	Secret string `json:"secret"`
+type shownSecret struct {
+	Created time.Time `json:"created"`
+	Expires time.Time `json:"expires,omitzero"`
 }
 
-func (a *api) createSubscription(w http.ResponseWriter, r *http.Request, tenant string) error {
+func (c caller) shown(s *Subscription) *shown {
+	v := &shown{Subscription: *s, Secrets: []shownSecret{}}
+	if len(s.Headers) > 0 {
+		v.Headers = make(map[string]string, len(s.Headers))
+		for name := range s.Headers {
+			v.Headers[name] = hidden
+		}
+	}
+	if c.access != accessOperator {
+		v.PrivateFilters = nil
+	}
+	for _, secret := range s.secrets {
+		v.Secrets = append(v.Secrets, shownSecret{Created: secret.Created, Expires: secret.Expires})
+	}
+	return v
+}
+
+// shownOnce is the same, with the secret that was just made.
+func (c caller) shownOnce(s *Subscription) *shown {
+	v := c.shown(s)
+	v.Secret = s.secrets[0].Text
+	return v
+}
+
+func (a *api) createSubscription(w http.ResponseWriter, r *http.Request, who caller) error {
 	if t := rest.MediaType(r); t != "application/json" {
 		return rest.NewProblem(http.StatusUnsupportedMediaType, "want Content-Type application/json")
 	}
@@ -47,34 +79,34 @@ func (a *api) createSubscription(w http.ResponseWriter, r *http.Request, tenant 
 	if err != nil {
 		return err
 	}
-	sub, err := newSubscription(body, tenant, a.config.addressPolicy(), time.Now())
+	sub, err := newSubscription(body, who, a.config.addressPolicy(), time.Now())
 	if err != nil {
 		return err
 	}
 	if err := a.subscriptions.create(r.Context(), sub); err != nil {
 		return err
 	}
-	a.log.Info("subscription created", "subscription", sub.ID, "tenant", tenant, "host", hostOf(sub.URL), "filters", sub.Filters)
+	a.log.Info("subscription created", "subscription", sub.ID, "tenant", who.tenant, "host", hostOf(sub.URL), "filters", sub.Filters)
 	w.Header().Set("Location", "/v1/subscriptions/"+sub.ID)
-	rest.WriteJSON(w, http.StatusCreated, "application/json", created{Subscription: sub, Secret: sub.secrets[0].Reveal()})
+	rest.WriteJSON(w, http.StatusCreated, "application/json", who.shownOnce(sub))
 	return nil
 }
 
-func (a *api) getSubscription(w http.ResponseWriter, r *http.Request, tenant string) error {
-	sub, err := a.subscriptions.get(r.Context(), tenant, mux.Vars(r)["id"])
+func (a *api) getSubscription(w http.ResponseWriter, r *http.Request, who caller) error {
+	sub, err := a.subscriptions.get(r.Context(), who.tenant, mux.Vars(r)["id"])
 	if err != nil {
 		return notFound(err)
 	}
-	rest.WriteJSON(w, http.StatusOK, "application/json", sub)
+	rest.WriteJSON(w, http.StatusOK, "application/json", who.shown(sub))
 	return nil
 }
 
-func (a *api) deleteSubscription(w http.ResponseWriter, r *http.Request, tenant string) error {
+func (a *api) deleteSubscription(w http.ResponseWriter, r *http.Request, who caller) error {
 	id := mux.Vars(r)["id"]
-	if err := a.subscriptions.delete(r.Context(), tenant, id); err != nil {
+	if err := a.subscriptions.delete(r.Context(), who.tenant, id); err != nil {
 		return notFound(err)
 	}
-	a.log.Info("subscription deleted", "subscription", id, "tenant", tenant)
+	a.log.Info("subscription deleted", "subscription", id, "tenant", who.tenant)
 	w.WriteHeader(http.StatusNoContent)
 	return nil
 }
@@ -90,12 +122,12 @@ func notFound(err error) error {
 
 // page is one page of a list.
 type page struct {
-	Subscriptions []*Subscription `json:"subscriptions"`
+	Subscriptions []*shown `json:"subscriptions"`
 	// Next is the cursor of the next page; empty on the last one.
 	Next string `json:"next,omitempty"`
 }
 
-func (a *api) listSubscriptions(w http.ResponseWriter, r *http.Request, tenant string) error {
+func (a *api) listSubscriptions(w http.ResponseWriter, r *http.Request, who caller) error {
 	q := rest.NewQuery(r)
 	limit, after := q.Page()
 	if after != "" && !rest.ValidName(after) {
@@ -107,10 +139,10 @@ func (a *api) listSubscriptions(w http.ResponseWriter, r *http.Request, tenant s
 	if err := a.subscriptions.cache.waitLoaded(r.Context()); err != nil {
 		return err
 	}
-	subs, more := a.subscriptions.cache.list(tenant, after, limit)
-	answer := page{Subscriptions: subs}
-	if answer.Subscriptions == nil {
-		answer.Subscriptions = []*Subscription{}
+	subs, more := a.subscriptions.cache.list(who.tenant, after, limit)
+	answer := page{Subscriptions: []*shown{}}
+	for _, s := range subs {
+		answer.Subscriptions = append(answer.Subscriptions, who.shown(s))
 	}
 	if more {
 		answer.Next = rest.Cursor(subs[len(subs)-1].ID)
@@ -128,12 +160,12 @@ type accepted struct {
 	Duplicate bool `json:"duplicate"`
 }
 
-func (a *api) notify(w http.ResponseWriter, r *http.Request, tenant string) error {
+func (a *api) notify(w http.ResponseWriter, r *http.Request, who caller) error {
 	body, err := rest.ReadBody(w, r, maxNotificationBody)
 	if err != nil {
 		return err
 	}
-	e, err := parseNotification(r.Header, body, tenant, time.Now())
+	e, err := parseNotification(r.Header, body, who.tenant, time.Now())
 	if err != nil {
 		return err
 	}
@@ -143,7 +175,7 @@ func (a *api) notify(w http.ResponseWriter, r *http.Request, tenant string) erro
 	}
 	a.metrics.notifications.WithLabelValues(strconv.FormatBool(receipt.Duplicate)).Inc()
 	a.log.Info("notification accepted", "notification", e.ID, "source", e.Source, "type", e.Type,
-		"tenant", tenant, "bytes", len(e.Body), "duplicate", receipt.Duplicate)
+		"tenant", who.tenant, "bytes", len(e.Body), "duplicate", receipt.Duplicate)
 	rest.WriteJSON(w, http.StatusAccepted, "application/json", accepted{ID: e.ID, Duplicate: receipt.Duplicate})
 	return nil
 }

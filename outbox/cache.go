@@ -84,7 +84,7 @@ func (c *cache) put(e stream.Entry) {
 		in = &index{exact: make(filters), wild: make(filters)}
 		c.tenants[s.Tenant] = in
 	}
-	for _, filter := range s.Filters {
+	for _, filter := range s.allFilters() {
 		in.of(filter).add(filter, s)
 	}
 }
@@ -95,7 +95,7 @@ func (c *cache) remove(key string) {
 		return
 	}
 	delete(c.byKey, key)
-	for _, filter := range s.Filters {
+	for _, filter := range s.allFilters() {
 		c.tenants[s.Tenant].of(filter).remove(filter, s)
 	}
 }
@@ -122,7 +122,7 @@ func (f filters) remove(filter string, s *Subscription) {
 	}
 }
 
-// match returns the enabled subscriptions of a tenant that want events of a
+// match returns the subscriptions of a tenant that want events of a
 // type, by their id.
 func (c *cache) match(tenant, eventType string) []*Subscription {
 	c.mu.RLock()
@@ -134,7 +134,7 @@ func (c *cache) match(tenant, eventType string) []*Subscription {
 	var found []*Subscription
 	take := func(of set) {
 		for _, s := range of {
-			if s.Disabled == nil {
+			if s.takes() {
 				found = append(found, s)
 			}
 		}

@@ -10,7 +10,7 @@ import (
 
 func cacheEntry(t testing.TB, tenant, id string, disabled *Disabled, filters ...string) stream.Entry {
 	t.Helper()
-	s := &Subscription{ID: id, Tenant: tenant, URL: "https://example.com/", Filters: filters, Disabled: disabled}
+	s := &Subscription{ID: id, Tenant: tenant, URL: "https://example.com/", Filters: filters, Disabled: disabled, Signing: SigningV1}
 	data, err := s.encode()
 	if err != nil {
 		t.Fatal(err)

@@ -11,8 +11,6 @@ import (
 	"net/http"
 	"net/url"
 	"time"
-
-	"github.com/belay-hooks/belay/pkg/webhook"
 )
 
 // client is the one door out: every request to a subscriber is made here.
@@ -81,7 +79,7 @@ func (c *client) post(ctx context.Context, d *delivery, s *Subscription, body []
 		r.Header.Set("Content-Type", d.event.ContentType)
 	}
 	if d.event.To == "" { // who has given a URL of its own for this has no secret to verify with
-		if err := webhook.Sign(r.Header, d.id, now, body, s.secrets...); err != nil {
+		if err := s.sign(r.Header, request{id: d.id, at: now, body: body}); err != nil {
 			return failed(err)
 		}
 	}

@@ -339,7 +339,7 @@ func TestAnswers(t *testing.T) {
 			}
 			// Past the API, which would refuse some of the addresses at once.
 			eventType := "case." + strconv.Itoa(i)
-			sub, err := newSubscription([]byte(`{"url":"http://127.0.0.1/","filters":["`+eventType+`"]}`), "default", Config{Dev: true}.addressPolicy(), time.Now())
+			sub, err := newSubscription([]byte(`{"url":"http://127.0.0.1/","filters":["`+eventType+`"]}`), caller{tenant: defaultTenant}, Config{Dev: true}.addressPolicy(), time.Now())
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -3,17 +3,17 @@ package outbox
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/belay-hooks/belay/pkg/event"
-	"github.com/belay-hooks/belay/pkg/webhook"
 )
 
 // Subscription is an outgoing registration: who wants to be told of which
-// notifications, and where.
+// notifications, where, and how.
 type Subscription struct {
 	// ID names the subscription; ids sort by the time they were made.
 	ID string `json:"id"`
@@ -25,19 +25,73 @@ type Subscription struct {
 	Description string `json:"description,omitempty"`
 	// Filters are patterns of event types: deploy.*, *. One match is enough.
 	Filters []string `json:"filters"`
-	// Created is when it was made.
+	// PrivateFilters are more of them, which the operator sets and alone sees.
+	PrivateFilters []string `json:"private_filters,omitempty"`
+	// Headers are sent with every delivery. Their values can be credentials, so
+	// reading one's subscription shows their names only.
+	Headers map[string]string `json:"headers,omitempty"`
+	// Properties are sent with every delivery whose body has room for them.
+	Properties map[string]json.RawMessage `json:"properties,omitempty"`
+	// Body is the form of the requests.
+	Body BodyShape `json:"body"`
+	// Signing is how requests are signed. It stays as the subscription was made.
+	Signing Signing `json:"signing"`
+	// Paused subscriptions get nothing of what is notified meanwhile.
+	Paused bool `json:"paused"`
+	// RateLimit is how many attempts a second are made at most; 0 is no limit.
+	RateLimit float64 `json:"rate_limit,omitempty"`
+	// Concurrency is how many attempts run at once at most; 0 is the outbox's.
+	Concurrency int `json:"concurrency,omitempty"`
+	// Schedule is how long to wait after each failed attempt; nil is the
+	// outbox's, an empty one makes one attempt.
+	Schedule []Duration `json:"schedule,omitzero"`
+	// Timeout bounds one attempt; 0 is the outbox's.
+	Timeout Duration `json:"timeout,omitempty"`
+	// Created is when it was made, Updated when its owner changed it last.
 	Created time.Time `json:"created"`
+	Updated time.Time `json:"updated"`
 	// Disabled says why nothing is sent to it any more; nil while it is enabled.
 	Disabled *Disabled `json:"disabled,omitempty"`
 
-	secrets  []webhook.Secret // newest first
-	revision uint64           // of the bucket
+	secrets  []secret // newest first
+	revision uint64   // of the bucket
+	size     int      // of what the bucket keeps, in bytes
 }
+
+// BodyShape is the form of the requests to a subscription.
+type BodyShape string
+
+// The shapes of bodies.
+const (
+	// BodyRaw is the data of the event as it was notified.
+	BodyRaw BodyShape = "raw"
+	// BodyASPNet is that of ASP.NET WebHooks: Id, Attempt, Properties,
+	// Notifications.
+	BodyASPNet BodyShape = "aspnet"
+	// BodyCloudEvents is the event in the JSON format of CloudEvents.
+	BodyCloudEvents BodyShape = "cloudevents"
+)
 
 // Disabled says since when and why nothing is sent to a subscription.
 type Disabled struct {
 	Since  time.Time `json:"since"`
 	Reason Reason    `json:"reason"`
+}
+
+// Duration is a duration that is written as 1m30s.
+type Duration time.Duration
+
+// String is the duration in Go's form.
+func (d Duration) String() string { return time.Duration(d).String() }
+
+// MarshalText writes the duration.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// UnmarshalText reads the duration.
+func (d *Duration) UnmarshalText(text []byte) error {
+	v, err := time.ParseDuration(string(text))
+	*d = Duration(v)
+	return err
 }
 
 // newSubscriptionID returns an id whose order is the order of time.
@@ -52,7 +106,7 @@ func newSubscriptionID() (string, error) {
 // onlyFor stands for the subscription that a notification does not have which is
 // for one URL. All of a host share its id, and so one place in the outbox.
 func onlyFor(e *event.Event) *Subscription {
-	return &Subscription{ID: "to_" + digest(hostOf(e.To)), Tenant: e.Tenant, URL: e.To}
+	return &Subscription{ID: "to_" + digest(hostOf(e.To)), Tenant: e.Tenant, URL: e.To, Body: BodyRaw, Signing: SigningV1}
 }
 
 // key is where the subscription is kept in its bucket.
@@ -60,43 +114,8 @@ func (s *Subscription) key() string { return subscriptionKey(s.Tenant, s.ID) }
 
 func subscriptionKey(tenant, id string) string { return tenant + "." + id }
 
-// stored is how the bucket keeps a subscription.
-type stored struct {
-	Subscription
-	Secrets []string `json:"secrets"`
-}
+// takes reports whether new notifications become deliveries.
+func (s *Subscription) takes() bool { return s.Disabled == nil && !s.Paused }
 
-func (s *Subscription) encode() ([]byte, error) {
-	kept := stored{Subscription: *s}
-	for _, secret := range s.secrets {
-		kept.Secrets = append(kept.Secrets, secret.Reveal())
-	}
-	data, err := json.Marshal(kept)
-	if err != nil {
-		return nil, fmt.Errorf("encode the subscription %s: %w", s.ID, err)
-	}
-	return data, nil
-}
-
-// decodeSubscription reads what encode wrote. Its errors hold no secret.
-func decodeSubscription(data []byte, revision uint64) (*Subscription, error) {
-	var kept stored
-	if err := json.Unmarshal(data, &kept); err != nil {
-		return nil, fmt.Errorf("decode a subscription: %w", err)
-	}
-	s := kept.Subscription
-	s.revision = revision
-	for _, filter := range s.Filters {
-		if _, err := event.ParsePattern(filter); err != nil {
-			return nil, fmt.Errorf("decode the subscription %s: %w", s.ID, err)
-		}
-	}
-	for _, text := range kept.Secrets {
-		secret, err := webhook.ParseSecret(text)
-		if err != nil {
-			return nil, fmt.Errorf("decode the subscription %s: %w", s.ID, err)
-		}
-		s.secrets = append(s.secrets, secret)
-	}
-	return &s, nil
-}
+// allFilters are the filters that its owner set and those of the operator.
+func (s *Subscription) allFilters() []string { return slices.Concat(s.Filters, s.PrivateFilters) }

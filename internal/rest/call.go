@@ -8,16 +8,22 @@ import (
 	"strings"
 )
 
-// Call is one request by somebody who is known. What it returns is written by the
+// CallOf is one request by somebody who is known. What it returns is written by the
 // caller.
-type Call func(w http.ResponseWriter, r *http.Request, who string) error
+type CallOf[W any] func(w http.ResponseWriter, r *http.Request, who W) error
 
-// Verbs are the methods of a path.
-type Verbs map[string]Call
+// VerbsOf are the methods of a path.
+type VerbsOf[W any] map[string]CallOf[W]
+
+// Call is a [CallOf] somebody of whom the name is known.
+type Call = CallOf[string]
+
+// Verbs are the methods of a path for those of whom the name is known.
+type Verbs = VerbsOf[string]
 
 // Guard is the handler of a path: it lets only those through whom caller knows,
 // picks the method's call and answers what that returns.
-func Guard(v Verbs, caller func(*http.Request) (string, error), log *slog.Logger) http.Handler {
+func Guard[W any](v VerbsOf[W], caller func(*http.Request) (W, error), log *slog.Logger) http.Handler {
 	allow := strings.Join(slices.Sorted(maps.Keys(v)), ", ")
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		who, err := caller(r)

@@ -156,3 +156,43 @@ func BadText(s string, limit int) string {
 	}
 	return ""
 }
+
+// Bool reads a field that must be true or false; false if it is missing.
+func (f *Fields) Bool(name string) bool {
+	if !f.Has(name) {
+		return false
+	}
+	var b bool
+	if err := json.Unmarshal(f.Raw[name], &b); err != nil {
+		f.Bad("want true or false", name)
+	}
+	return b
+}
+
+// Number reads a field that must be a number between two others; 0 if it is
+// missing.
+func (f *Fields) Number(name string, least, most float64) float64 {
+	if !f.Has(name) {
+		return 0
+	}
+	var n float64
+	if err := json.Unmarshal(f.Raw[name], &n); err != nil || n < least || n > most {
+		f.Bad("want a number from "+strconv.FormatFloat(least, 'f', -1, 64)+" to "+strconv.FormatFloat(most, 'f', -1, 64), name)
+		return 0
+	}
+	return n
+}
+
+// Integer reads a field that must be a whole number between two others; 0 if it
+// is missing.
+func (f *Fields) Integer(name string, least, most int64) int64 {
+	if !f.Has(name) {
+		return 0
+	}
+	var n int64
+	if err := json.Unmarshal(f.Raw[name], &n); err != nil || n < least || n > most {
+		f.Bad("want a whole number from "+strconv.FormatInt(least, 10)+" to "+strconv.FormatInt(most, 10), name)
+		return 0
+	}
+	return n
+}

@@ -16,6 +16,7 @@ type Keys []key
 
 type key struct {
 	owner string
+	bare  bool
 	hash  [sha256.Size]byte
 }
 
@@ -40,14 +41,30 @@ func ParseKeys(texts []string, fallback string) (Keys, error) {
 			return nil, fmt.Errorf("API key %d: the key is empty or holds other characters than printable ASCII; "+
 				"a bare key that ends in = is written %s=key", i+1, fallback)
 		}
-		all = append(all, key{owner: owner, hash: sha256.Sum256([]byte(secret))})
+		all = append(all, key{owner: owner, bare: !named, hash: sha256.Sum256([]byte(secret))})
 	}
 	return all, nil
 }
 
-// Owner returns whom the key belongs to. It compares hashes, all of them, so
-// that the time tells nothing about any key.
+// Owner returns whom the key belongs to.
 func (k Keys) Owner(secret string) (string, bool) {
+	found, ok := k.Find(secret)
+	return found.Owner, ok
+}
+
+// Found is a key that was recognised.
+type Found struct {
+	// Owner is whom it belongs to.
+	Owner string
+	// Bare says that it was written without an owner.
+	Bare bool
+	// Place is where it stands in the list, from 1.
+	Place int
+}
+
+// Find recognises a key. It compares hashes, all of them, so that the time tells
+// nothing about any key.
+func (k Keys) Find(secret string) (Found, bool) {
 	hash := sha256.Sum256([]byte(secret))
 	found := -1
 	for i := range k {
@@ -56,29 +73,40 @@ func (k Keys) Owner(secret string) (string, bool) {
 		}
 	}
 	if found < 0 {
-		return "", false
+		return Found{}, false
 	}
-	return k[found].owner, true
+	return Found{Owner: k[found].owner, Bare: k[found].bare, Place: found + 1}, true
 }
 
 // Caller returns whom the request's bearer key belongs to, or the problem that
 // answers it. The variable is the name of the one that holds the keys.
 func (k Keys) Caller(r *http.Request, variable string) (string, error) {
-	unauthorized := func(detail string) (string, error) {
-		return "", NewProblem(http.StatusUnauthorized, detail).With("WWW-Authenticate", `Bearer realm="belay"`)
-	}
 	if len(k) == 0 {
-		return unauthorized("no API key is configured: set " + variable)
+		return "", Unauthorized("no API key is configured: set " + variable)
 	}
-	scheme, secret, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if !strings.EqualFold(scheme, "Bearer") || secret == "" {
-		return unauthorized("want the header Authorization: Bearer and an API key")
+	secret, err := Bearer(r)
+	if err != nil {
+		return "", err
 	}
-	owner, ok := k.Owner(strings.TrimSpace(secret))
+	owner, ok := k.Owner(secret)
 	if !ok {
-		return unauthorized("the API key is not known")
+		return "", Unauthorized("the API key is not known")
 	}
 	return owner, nil
+}
+
+// Bearer is the key that a request came with, or the problem that answers it.
+func Bearer(r *http.Request) (string, error) {
+	scheme, secret, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if secret = strings.TrimSpace(secret); !strings.EqualFold(scheme, "Bearer") || secret == "" {
+		return "", Unauthorized("want the header Authorization: Bearer and an API key")
+	}
+	return secret, nil
+}
+
+// Unauthorized is the problem of a caller that is not known.
+func Unauthorized(detail string) *Problem {
+	return NewProblem(http.StatusUnauthorized, detail).With("WWW-Authenticate", `Bearer realm="belay"`)
 }
 
 func validKey(s string) bool {

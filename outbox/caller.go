@@ -1,0 +1,64 @@
+package outbox
+
+import (
+	"net/http"
+	"strconv"
+
+	"github.com/belay-hooks/belay/internal/rest"
+)
+
+// access is what a key's holder may do, each including those before it.
+type access int
+
+const (
+	accessRead     access = iota // see what the tenant has
+	accessWrite                  // change it, and notify
+	accessOperator               // besides: keys, private filters, other tenants
+)
+
+// caller is who calls the API.
+type caller struct {
+	tenant string
+	access access
+	key    string // the id of the key, for the record of changes
+}
+
+// tenantHeader names the tenant that an operator's call is for; without it that is
+// the default one.
+const tenantHeader = "Belay-Tenant"
+
+// caller finds out who makes a request. A key of the environment that names no
+// tenant is the operator's.
+func (a *api) caller(r *http.Request) (caller, error) {
+	if len(a.keys) == 0 {
+		return caller{}, rest.Unauthorized("no API key is configured: set BELAY_API_KEYS to a comma list of key or tenant=key")
+	}
+	text, err := rest.Bearer(r)
+	if err != nil {
+		return caller{}, err
+	}
+	found, ok := a.keys.Find(text)
+	if !ok {
+		return caller{}, rest.Unauthorized("the API key is not known")
+	}
+	who := caller{tenant: found.Owner, access: accessWrite, key: "BELAY_API_KEYS:" + strconv.Itoa(found.Place)}
+	if found.Bare {
+		who.access = accessOperator
+	}
+	return who.in(r.Header.Get(tenantHeader))
+}
+
+// in is the caller for the tenant that a request names.
+func (c caller) in(tenant string) (caller, error) {
+	switch {
+	case tenant == "" || tenant == c.tenant:
+		return c, nil
+	case c.access != accessOperator:
+		return caller{}, rest.NewProblem(http.StatusForbidden, "the API key is another tenant's")
+	case !rest.ValidName(tenant):
+		return caller{}, rest.NewProblem(http.StatusUnprocessableEntity, "the request is not valid; errors tells what and where",
+			rest.FieldProblem{Header: tenantHeader, Detail: "want the name of a tenant: up to 64 letters, digits, - and _"})
+	}
+	c.tenant = tenant
+	return c, nil
+}
