@@ -255,7 +255,7 @@ func (c *orderedCase) run(total *orderedTotals) {
 			p := live[victim]
 			p.wasCut = true
 			p.link.cut(true)
-			pause(c.t, time.Duration(c.random.IntN(2000))*time.Millisecond*leaseInTests/time.Second)
+			pause(c.t, time.Duration(c.random.Int64N(int64(2*leaseInTests))))
 			p.link.cut(false)
 			total.Cuts++
 		}
