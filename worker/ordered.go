@@ -25,6 +25,7 @@ type orderedShard struct {
 	lines  *lines
 	high   uint64 // all up to here is finished or in the lines
 	paused bool
+	warned bool // that it is
 
 	running int
 	ended   chan ended
@@ -81,6 +82,9 @@ func (r *runner) ownShard(fetch, work context.Context, shard int, lease *stream.
 // makes the next owner read again is recognised.
 const floorEvery = time.Second
 
+// measureEvery is how often the metrics are brought up to date.
+const measureEvery = 250 * time.Millisecond
+
 func (o *orderedShard) run(fetch, work context.Context) {
 	var floors sync.WaitGroup
 	fetch, stop := context.WithCancel(fetch)
@@ -92,6 +96,8 @@ func (o *orderedShard) run(fetch, work context.Context) {
 	defer floors.Wait()
 	wake := time.NewTimer(0)
 	defer wake.Stop()
+	measure := time.NewTicker(measureEvery)
+	defer measure.Stop()
 	for fetch.Err() == nil && work.Err() == nil {
 		if due := o.lines.wake(time.Now()); !due.IsZero() {
 			wake.Reset(time.Until(due))
@@ -104,6 +110,8 @@ func (o *orderedShard) run(fetch, work context.Context) {
 		case <-fetch.Done():
 		case <-work.Done():
 		case <-wake.C:
+		case <-measure.C:
+			o.measure()
 		case h := <-o.events():
 			o.take(h)
 		case slots <- struct{}{}:
@@ -120,17 +128,23 @@ func (o *orderedShard) run(fetch, work context.Context) {
 
 // events is where the next event comes from; nil as long as there are enough.
 func (o *orderedShard) events() <-chan *stream.Held {
-	full := o.lines.waiting+len(o.lines.blocked) >= o.chain.MaxWaiting || o.lines.bytes >= o.chain.MaxWaitingBytes
+	waiting, most, bytes := o.lines.waiting+len(o.lines.blocked), o.chain.MaxWaiting, o.chain.MaxWaitingBytes
+	if o.paused {
+		most, bytes = most-most/10, bytes-bytes/10 // so that it does not change with each event
+	}
+	full := waiting >= most || o.lines.bytes >= bytes
 	if full != o.paused {
 		o.paused = full
-		switch {
-		case !full:
-			o.log.Info("the shard takes events again", "shard", o.shard)
-		case len(o.lines.blocked) > 0:
-			o.log.Warn("the shard takes no more events: too many wait behind those that are tried again",
-				"shard", o.shard, "waiting", o.lines.waiting, "bytes", o.lines.bytes, "blocked_keys", len(o.lines.blocked))
-		}
 		o.measure()
+	}
+	switch {
+	case full && !o.warned && len(o.lines.blocked) > 0:
+		o.warned = true
+		o.log.Warn("the shard takes no more events: too many wait behind those that are tried again",
+			"shard", o.shard, "waiting", o.lines.waiting, "bytes", o.lines.bytes, "blocked_keys", len(o.lines.blocked))
+	case o.warned && waiting < o.chain.MaxWaiting/2 && o.lines.bytes < o.chain.MaxWaitingBytes/2:
+		o.warned = false
+		o.log.Info("the shard takes events again", "shard", o.shard)
 	}
 	// What could begin is not hoarded.
 	if full || o.lines.ready.Len() >= 2*o.chain.Concurrency {
@@ -150,7 +164,7 @@ func (o *orderedShard) take(h *stream.Held) {
 		}
 		o.lines.add(key, h, size(h))
 	}
-	o.progressed()
+	o.floor.Store(o.lines.floor(o.high))
 }
 
 // size is about how many bytes of memory a message takes.
@@ -249,12 +263,7 @@ func (o *orderedShard) settled(e ended) {
 	} else {
 		o.lines.done(e.line)
 	}
-	o.progressed()
-}
-
-func (o *orderedShard) progressed() {
 	o.floor.Store(o.lines.floor(o.high))
-	o.measure()
 }
 
 func (o *orderedShard) measure() {

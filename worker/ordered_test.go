@@ -57,9 +57,11 @@ type orderedCase struct {
 	random *rand.Rand
 	server *testbroker.Server
 	addr   string // of the server, over restarts
-	events []plannedEvent
-	byID   map[string]*plannedEvent
-	pods   []*orderedPod
+	// restarts lets the broker be restarted.
+	restarts bool
+	events   []plannedEvent
+	byID     map[string]*plannedEvent
+	pods     []*orderedPod
 
 	mu      sync.Mutex
 	effects []effect
@@ -101,6 +103,7 @@ func newOrderedCase(t *testing.T, seed uint64) *orderedCase {
 	if err := b.Migrate(t.Context(), stream.Topology{Shards: shards}); err != nil {
 		t.Fatal(err)
 	}
+	c.restarts = c.random.IntN(2) == 0
 	keys := 1 + c.random.IntN(16)
 	for i := range 100 + c.random.IntN(300) {
 		e := plannedEvent{id: "e" + strconv.Itoa(i), key: "k" + strconv.Itoa(c.random.IntN(keys))}
@@ -249,6 +252,13 @@ func (c *orderedCase) run(total *orderedTotals) {
 				live = append(live, c.pods[len(c.pods)-1])
 			}
 		case 4:
+			if !c.restarts {
+				continue
+			}
+			// A broker that is away for longer than the lease ends it for all.
+			for _, p := range live {
+				p.wasCut = true
+			}
 			c.server.Restart()
 			total.Restarts++
 		default:

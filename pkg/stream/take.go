@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -63,7 +64,6 @@ type Taken struct {
 
 	consumer *Consumer
 	ledger   *Ledger
-	tail     uint64
 	filters  []string
 
 	mu    sync.Mutex
@@ -84,7 +84,7 @@ const (
 // from the first one on that is not, until ctx ends.
 func (c *Consumer) Take(ctx context.Context, l *Ledger, lost func()) (*Taken, error) {
 	epoch := c.b.epoch()
-	floor, tail, err := l.take(ctx, c, lost)
+	floor, err := l.take(ctx, c, lost)
 	if err != nil {
 		return nil, err
 	}
@@ -107,7 +107,7 @@ func (c *Consumer) Take(ctx context.Context, l *Ledger, lost func()) (*Taken, er
 		return nil, fmt.Errorf("read %s: %w", c.stream, brokerError(err))
 	}
 	events := make(chan *Held)
-	t := &Taken{Events: events, consumer: c, ledger: l, tail: tail, filters: filters, epoch: epoch}
+	t := &Taken{Events: events, consumer: c, ledger: l, filters: filters, epoch: epoch}
 	// Stopping waits for the broker where it is away.
 	context.AfterFunc(ctx, messages.Stop)
 	go t.read(ctx, messages, events)
@@ -144,8 +144,7 @@ func (t *Taken) read(ctx context.Context, messages jetstream.MessagesContext, ev
 
 func (t *Taken) mark(h *Held) {
 	h.msg = nil // there is nothing to tell the broker
-	h.Touched = h.Seq <= t.tail
-	h.Finished = t.ledger.has(h.Seq)
+	h.Finished, h.Touched, _ = t.ledger.knows(h.Seq)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.last = &Held{Seq: h.Seq, Stored: h.Stored}
@@ -221,23 +220,49 @@ func (t *Taken) Settled(ctx context.Context, seq uint64) error {
 // it, and reads what is finished above the consumer's ack floor. The owner before
 // may still write until the broker has stored our fence, and nothing after, so
 // what is read up to the fence is all there is.
-func (l *Ledger) take(ctx context.Context, c *Consumer, lost func()) (floor, tail uint64, err error) {
+func (l *Ledger) take(ctx context.Context, c *Consumer, lost func()) (floor uint64, err error) {
 	fence, err := l.b.Publish(ctx, Message{Subject: l.fences})
 	if err != nil {
-		return 0, 0, err
+		return 0, err
 	}
 	floor, tail, since, err := c.unfinished(ctx)
 	if err != nil {
-		return 0, 0, err
+		return 0, err
+	}
+	begun, err := l.readBegun(ctx, floor)
+	if err != nil {
+		return 0, err
 	}
 	l.mu.Lock()
 	l.fence, l.lost = fence.Seq, lost
-	l.finished = make(seqset)
+	l.finished, l.begun = make(seqset), begun
 	l.mu.Unlock()
 	if floor >= tail {
-		return floor, tail, nil // nothing is stored that could be finished
+		return floor, nil // nothing is stored that could be finished
 	}
-	return floor, tail, l.readUpTo(ctx, fence.Seq, since)
+	return floor, l.readUpTo(ctx, fence.Seq, since)
+}
+
+// readBegun reads which events above the floor have an entry in PROGRESS. The
+// leader is asked, because a replica may lag behind what the owner before has
+// written.
+func (l *Ledger) readBegun(ctx context.Context, floor uint64) (seqset, error) {
+	s, err := l.b.stream(ctx, bucketStream(Progress))
+	if err != nil {
+		return nil, err
+	}
+	prefix := progressSubjects(l.chain)
+	info, err := s.Info(ctx, jetstream.WithSubjectFilter(fmt.Sprintf("%s%d.>", prefix, l.shard)))
+	if err != nil {
+		return nil, fmt.Errorf("read where the chain %s stands: %w", l.chain, brokerError(err))
+	}
+	begun := make(seqset)
+	for subject := range info.State.Subjects {
+		if place, err := ParsePlace(strings.TrimPrefix(subject, prefix)); err == nil && place.Run == 0 && place.Seq > floor {
+			begun.add(place.Seq)
+		}
+	}
+	return begun, nil
 }
 
 // readUpTo reads the records from the time since up to the fence.
@@ -308,14 +333,9 @@ func (l *Ledger) publish(ctx context.Context, data []byte) error {
 	return err
 }
 
-func (l *Ledger) has(seq uint64) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.finished.has(seq)
-}
-
 func (l *Ledger) forget(floor uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.finished.dropBelow(floor)
+	l.begun.dropBelow(floor)
 }
