@@ -54,7 +54,7 @@ func list(t *testing.T, args ...string) []listed {
 
 // A production program carries its own role, no broker and nothing of tests.
 func TestProductionProgramsCarryNothingElse(t *testing.T) {
-	for _, role := range []string{"ingress", "worker", "outbox"} {
+	for _, role := range roles {
 		t.Run(role, func(t *testing.T) {
 			forbidden := []string{
 				"github.com/nats-io/nats-server",

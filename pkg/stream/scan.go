@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nuid"
 )
@@ -28,8 +27,10 @@ type Range struct {
 const (
 	// scanPrefix begins the names of the consumers of a moment.
 	scanPrefix = "scan-"
-	// scanBatch is how many messages are asked for at once.
-	scanBatch = 500
+	// scanBatch is how many messages are asked for ahead.
+	scanBatch = 2000
+	// scanStill is how long a scan waits for the next message.
+	scanStill = 3 * time.Second
 	// scanIdle is when the broker forgets the scan of a process that died.
 	scanIdle = 30 * time.Second
 	// headerSize is what the broker says of the data that it leaves out.
@@ -44,34 +45,44 @@ func (b *Broker) Scan(ctx context.Context, r Range, each func(*Stored) (more boo
 		return err
 	}
 	defer drop()
-	for left := cons.CachedInfo().NumPending; left > 0; {
-		batch, err := cons.FetchNoWait(int(min(left, scanBatch)))
+	left := cons.CachedInfo().NumPending
+	if left == 0 {
+		return nil
+	}
+	messages, err := cons.Messages(jetstream.PullMaxMessages(scanBatch), jetstream.PullExpiry(pullFor), jetstream.PullHeartbeat(heartbeat))
+	if err != nil {
+		return fmt.Errorf("read %s: %w", r.Stream, brokerError(err))
+	}
+	defer messages.Stop()
+	for ; left > 0; left-- {
+		msg, err := nextOf(ctx, messages)
+		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+			// What is missing was removed meanwhile, or the broker is away.
+			info, err := cons.Info(ctx)
+			if err != nil || info.NumPending > 0 {
+				return fmt.Errorf("read %s: nothing comes: %w", r.Stream, ErrUnavailable)
+			}
+			return nil
+		}
 		if err != nil {
 			return fmt.Errorf("read %s: %w", r.Stream, brokerError(err))
 		}
-		got := uint64(0)
-		for msg := range batch.Messages() {
-			m, err := fromMsg(msg)
-			if err != nil {
-				return fmt.Errorf("read %s: %w", r.Stream, brokerError(err))
-			}
-			got++
-			if !each(m) {
-				return nil
-			}
-		}
-		if err := batch.Error(); err != nil && !errors.Is(err, nats.ErrTimeout) && !errors.Is(err, jetstream.ErrNoMessages) {
+		m, err := fromMsg(msg)
+		if err != nil {
 			return fmt.Errorf("read %s: %w", r.Stream, brokerError(err))
 		}
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
+		if !each(m) {
+			return nil
 		}
-		if got == 0 {
-			return nil // what is missing was removed meanwhile
-		}
-		left -= min(got, left)
 	}
 	return nil
+}
+
+// nextOf waits for the next message for as long as a scan may stand still.
+func nextOf(ctx context.Context, messages jetstream.MessagesContext) (jetstream.Msg, error) {
+	ctx, cancel := context.WithTimeout(ctx, scanStill)
+	defer cancel()
+	return messages.Next(jetstream.NextContext(ctx))
 }
 
 // Count is how many messages the range holds.
