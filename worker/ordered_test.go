@@ -343,6 +343,7 @@ func (c *orderedCase) check(b *stream.Broker, total *orderedTotals) {
 	defer c.mu.Unlock()
 	at := map[string]int{}           // how far the key is in its order
 	succeeded := map[string]effect{} // by id and step
+	began, repeats := 0, 0
 	for _, e := range c.effects {
 		ids := order[e.key]
 		for at[e.key] < len(ids) && ids[at[e.key]] != e.id {
@@ -353,7 +354,7 @@ func (c *orderedCase) check(b *stream.Broker, total *orderedTotals) {
 		}
 		name := e.id + "/" + strconv.Itoa(e.step)
 		if before, ok := succeeded[name]; ok && !e.ended {
-			total.Repeats++
+			repeats++
 			if !before.pod.killed.Load() && !before.pod.wasCut {
 				c.t.Errorf("%s is repeated by pod %d, and pod %d, which had done it, was neither killed nor cut off", name, e.pod.number, before.pod.number)
 			}
@@ -361,7 +362,7 @@ func (c *orderedCase) check(b *stream.Broker, total *orderedTotals) {
 		if e.ended {
 			succeeded[name] = e
 		} else {
-			total.Failures++
+			began++
 		}
 	}
 	for _, e := range c.events {
@@ -373,7 +374,8 @@ func (c *orderedCase) check(b *stream.Broker, total *orderedTotals) {
 			c.t.Errorf("%s: dead letters %d, gives up by plan %v", e.id, dead[e.id], e.givesUp())
 		}
 	}
-	total.Failures -= len(succeeded) + total.Repeats
+	total.Repeats += repeats
+	total.Failures += began - len(succeeded) - repeats // or begun by one that was killed
 	total.Events += len(c.events)
 	total.Keys += len(order)
 	total.Dead += len(dead)
