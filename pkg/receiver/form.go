@@ -159,7 +159,10 @@ type Place struct {
 // stand in each field.
 type Signature struct {
 	// Scheme is the value of the source's parameter scheme with which the signature
-	// counts. Empty: with any. So a provider's older scheme is there for who asks.
+	// counts. Empty: with any. So a provider's older scheme is there for who asks. It
+	// is decided when the source is made, where When is by each request: a signature
+	// of another scheme is none of the source's, takes none of its secrets and none
+	// of its times, and is not signed with.
 	Scheme string `yaml:"scheme"`
 	// Place is where the signature stands. Of a list of items each is tried, up
 	// to a bound; those that are not well-formed are passed over.
@@ -197,7 +200,7 @@ type Signature struct {
 	// without it, or with another body, does not have this signature.
 	BodyHash string `yaml:"body_hash"`
 	// When maps templates to the value that each must have, as in [Unstored], for
-	// the signature to count.
+	// the signature to count: for providers that sign some requests in another way.
 	When map[string]string `yaml:"when"`
 	// Keys are where the public key comes from, instead of the secret.
 	Keys *Keys `yaml:"keys"`
