@@ -53,6 +53,7 @@ type served struct {
 	Secrets  int      `json:"secrets"`
 	MaxBody  int64    `json:"max_body"`
 	BudgetMS int64    `json:"budget_ms"`
+	HTTPS    bool     `json:"require_https"`
 	Answer   string   `json:"answer,omitempty"` // the chain that answers the sender
 }
 
@@ -157,7 +158,7 @@ func (c *checkCmd) sum(path string, file *config.File, all []*receiver.Source, e
 	for i, s := range all {
 		one := served{
 			Name: s.Name(), Methods: s.Methods(), Path: sources.URL(c.Prefix, s),
-			Secrets: len(file.Sources[i].Secrets), MaxBody: s.MaxBody(), BudgetMS: s.Budget().Milliseconds(),
+			Secrets: len(file.Sources[i].Secrets), MaxBody: s.MaxBody(), BudgetMS: s.Budget().Milliseconds(), HTTPS: s.RequiresHTTPS(),
 		}
 		if a := file.Sources[i].Answer; a != nil {
 			one.Answer = a.Wait
@@ -198,6 +199,9 @@ func (s *summary) print(out io.Writer) error {
 	for _, src := range s.Sources {
 		fmt.Fprintf(w, "\nsource %s\t%s %s\t%d secret(s)\tbodies up to %d KiB\tanswers within %g s",
 			src.Name, strings.Join(src.Methods, ","), src.Path, src.Secrets, src.MaxBody>>10, float64(src.BudgetMS)/1000)
+		if src.HTTPS {
+			fmt.Fprint(w, ", over HTTPS alone")
+		}
 		if src.Answer != "" {
 			fmt.Fprintf(w, ", by the chain %s", src.Answer)
 		}

@@ -95,7 +95,7 @@ func (n *node) introduction() string {
 	if n.ingress != nil && !n.cmd.configGiven {
 		say("\nIn another terminal, send a genuine GitHub webhook, signed as GitHub signs, and watch this one:\n")
 		say("  %s send github pull_request%s", programName(), n.ingressFlag())
-		say("\nThere are samples of every receiver: %s send --list", programName())
+		say("\nWhat else there are samples of: %s send --list", programName())
 	}
 	if n.outbox != nil {
 		say("\nThe subscriber in this process gets all notifications. To subscribe one of yours:\n")
