@@ -2,7 +2,6 @@ package ingress
 
 import (
 	"errors"
-	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -57,7 +56,7 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 		if received.Tell != "" {
 			s.log.WarnContext(r.Context(), "a handshake for the operator: "+received.Tell, "source", x.source.Name())
 		}
-		x.answer(received.Answer)
+		received.Answer.Send(w)
 		s.accepted(x, answered)
 		return
 	}
@@ -74,7 +73,8 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Belay-Duplicate", "true")
 		outcome = duplicate
 	}
-	x.answer(s.answer(x, receipt, received.Answer))
+	a := s.answer(x, receipt, received.Answer)
+	a.Send(w)
 	s.accepted(x, outcome)
 }
 
@@ -174,18 +174,6 @@ func (s *Server) receive(x *exchange) (receiver.Received, error) {
 // store publishes the event inside what is left of the source's budget.
 func (s *Server) store(x *exchange) (stream.Receipt, error) {
 	return publish(x.r.Context(), s.health, x.event, x.question, x.start.Add(x.source.Budget()))
-}
-
-// answer sends what the provider wants to hear.
-func (x *exchange) answer(a receiver.Answer) {
-	maps.Copy(x.w.Header(), a.Header)
-	if a.ContentType != "" {
-		x.w.Header().Set("Content-Type", a.ContentType)
-	}
-	x.w.WriteHeader(a.Status)
-	if len(a.Body) > 0 {
-		_, _ = x.w.Write(a.Body) // a sender that hung up will send again
-	}
 }
 
 // headerText makes an id that came from a sender safe to send back in a header.

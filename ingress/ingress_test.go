@@ -113,6 +113,18 @@ func TestHandshakeTellsTheOperator(t *testing.T) {
 	}
 }
 
+// What a stranger has answered back is never a page for a browser.
+func TestEchoIsNoPage(t *testing.T) {
+	dropbox := source(t, receiver.SourceConfig{Receiver: "dropbox"})
+	d := newDoor(t, dropbox)
+	r := d.request(dropbox, "/webhooks/dropbox?challenge=%3Cscript%3E", "", nil)
+	r.Method, r.Header = http.MethodGet, http.Header{}
+	resp, body := d.send(r)
+	if body != "<script>" || resp.Header.Get("Content-Type") != "text/plain; charset=utf-8" || resp.Header.Get("X-Content-Type-Options") != "nosniff" {
+		t.Errorf("%q, %v", body, resp.Header)
+	}
+}
+
 func TestAliasAndPrefix(t *testing.T) {
 	s := source(t, receiver.SourceConfig{Receiver: "standard-webhooks"})
 	d := open(t, ingress.Config{Prefix: "/"}, testbroker.New(t), s)

@@ -118,7 +118,7 @@ func (s *Server) refuse(x *exchange, err error) {
 		r.answer = &receiver.Answer{Status: r.status, ContentType: "application/problem+json", Body: problems[r.status]}
 	}
 	h.Set("Content-Length", strconv.Itoa(len(r.answer.Body)))
-	x.answer(*r.answer)
+	r.answer.Send(x.w)
 
 	level := slog.LevelWarn
 	if r.outcome == unknownSource {

@@ -33,14 +33,18 @@ type Answer struct {
 	Body []byte
 }
 
-func (a *Answer) write(w http.ResponseWriter) {
+// Send answers with it. A browser is kept from guessing another type than that of
+// the body, some of which may come from who asks.
+func (a *Answer) Send(w http.ResponseWriter) {
 	maps.Copy(w.Header(), a.Header)
 	if a.ContentType != "" {
 		w.Header().Set("Content-Type", a.ContentType)
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 	}
 	w.WriteHeader(a.Status)
-	_, _ = w.Write(a.Body) // a sender that hung up will try again
+	if len(a.Body) > 0 {
+		_, _ = w.Write(a.Body) // a sender that hung up will try again
+	}
 }
 
 // An answer is a compiled [AnswerForm].

@@ -37,7 +37,7 @@ func Middleware(s *Source, next http.Handler) http.Handler {
 			if refusal, ok := errors.AsType[*Refusal](err); ok {
 				status = refusal.Status
 				if refusal.Answer != nil {
-					refusal.Answer.write(w)
+					refusal.Answer.Send(w)
 					return
 				}
 			}
@@ -45,7 +45,7 @@ func Middleware(s *Source, next http.Handler) http.Handler {
 			return
 		}
 		if shaken != nil {
-			shaken.Answer.write(w)
+			shaken.Answer.Send(w)
 			return
 		}
 		// What is verified, which is not what came where the provider was asked for it.
