@@ -12,7 +12,8 @@ import (
 )
 
 // maxName bounds in bytes the id, the name and the key of an event. They come
-// from the sender, and travel in the headers of a message.
+// from the sender, and travel in the headers of a message. A longer id or key is
+// told by its hash.
 const maxName = 1024
 
 // Received is an accepted request.
@@ -179,9 +180,12 @@ func (s *Source) documentText(q *request) []byte {
 // newEvent names the event that a genuine request is.
 func (s *Source) newEvent(q *request, now time.Time) (*event.Event, error) {
 	id, name, key := s.delivery.text(q), s.event.text(q), s.key.text(q)
-	for _, v := range []string{id, name, key} {
-		if len(v) > maxName {
-			return nil, refuse(Unreadable, "the id, the name or the key of the event is longer than %d bytes", maxName)
+	if len(name) > maxName {
+		return nil, refuse(Unreadable, "the name of the event is longer than %d bytes", maxName)
+	}
+	for _, v := range []*string{&id, &key} {
+		if len(*v) > maxName {
+			*v = hashed(*v)
 		}
 	}
 	if id == "" {

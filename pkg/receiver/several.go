@@ -3,6 +3,7 @@ package receiver
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"slices"
 	"strings"
 
 	"github.com/tidwall/gjson"
@@ -33,28 +34,29 @@ func (m manner) of(values []string) string {
 	if len(values) == 1 {
 		return values[0]
 	}
-	var list []string
-	seen := make(map[string]bool, min(len(values), 16))
-	for _, v := range values {
-		if v == "" || seen[v] {
-			continue
-		}
-		if seen[v], list = true, append(list, v); m == orBatch && len(list) > 1 {
-			return batch
-		}
-	}
+	list := slices.DeleteFunc(slices.Clone(values), func(v string) bool { return v == "" })
 	switch {
-	case len(list) == 1:
+	case len(list) == 0:
+		return ""
+	case len(slices.Compact(slices.Clone(list))) == 1:
 		return list[0]
-	case len(list) == 0 || m == onlyOne:
+	case m == orBatch:
+		return batch
+	case m == onlyOne:
 		return ""
 	}
+	// All of them, in order: several lists in one id belong together.
 	text := strings.Join(list, ",")
 	if len(text) > maxList {
-		sum := sha256.Sum256([]byte(text))
-		return "sha256:" + hex.EncodeToString(sum[:])
+		return hashed(text)
 	}
 	return text
+}
+
+// hashed stands for a text that is too long.
+func hashed(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
 // in sets what the template's placeholders stand for that find several values.
