@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"golang.org/x/sync/semaphore"
 )
 
 // NewSource checks a source's configuration and prepares all that does not
@@ -68,6 +70,7 @@ func (all *Catalogue) NewSource(c SourceConfig) (*Source, error) {
 // compile fills in what comes from the receiver's form.
 func (s *Source) compile(c SourceConfig) error {
 	form := &s.receiver.Form
+	s.questions = semaphore.NewWeighted(maxQuestions)
 	compile, err := newCompiler(s.receiver, c.Params)
 	if err != nil {
 		return err

@@ -2,6 +2,8 @@ package receiver
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 )
@@ -13,19 +15,35 @@ type callback struct {
 	replace bool
 }
 
-// tryCallback asks the provider whether the request is its own.
-func (s *Source) tryCallback(ctx context.Context, sig *signature, q *request) (weight, error) {
-	if len(s.secrets) > 0 {
-		var err error
-		if q.secret, err = s.secrets[0].Value(); err != nil {
-			return unavailable, refuse(SecretUnavailable, "%v", err)
-		}
+// tryCallback asks the provider whether the request is its own, with the next
+// secret where it refuses one.
+func (s *Source) tryCallback(ctx context.Context, sig *signature, q *request) (best weight, refusal error) {
+	if len(s.secrets) == 0 {
+		return s.question(ctx, sig, q)
 	}
+	for _, secret := range s.secrets {
+		var w weight
+		text, err := secret.Value()
+		if q.secret = text; err != nil {
+			w, err = unavailable, refuse(SecretUnavailable, "%v", err)
+		} else {
+			w, err = s.question(ctx, sig, q)
+		}
+		if r, ok := errors.AsType[*Refusal](err); !ok || r.Reason != SecretUnavailable {
+			return w, err
+		}
+		best, refusal = w, err
+	}
+	return best, refusal
+}
+
+// question asks once.
+func (s *Source) question(ctx context.Context, sig *signature, q *request) (weight, error) {
 	out, ok := sig.callback.call.fill(q)
 	if !ok {
 		return lacking, refuse(SignedMissing, "the request has nothing that its provider could be asked about")
 	}
-	got, err := s.fetcher.do(ctx, out)
+	got, err := s.ask(ctx, out)
 	if err != nil {
 		return unavailable, refuse(ProviderUnavailable, "%v", err)
 	}
@@ -63,7 +81,7 @@ func (s *Source) confirm(c *call, q *request) error {
 	}
 	ctx, cancel := s.outside(q)
 	defer cancel()
-	got, err := s.fetcher.do(ctx, out)
+	got, err := s.ask(ctx, out)
 	if err != nil {
 		return refuse(ProviderUnavailable, "%v", err)
 	}
@@ -71,6 +89,15 @@ func (s *Source) confirm(c *call, q *request) error {
 		return refuse(ProviderUnavailable, "the provider answered with the status %d", got.status)
 	}
 	return nil
+}
+
+// ask makes a request of the provider, if not too many are under way.
+func (s *Source) ask(ctx context.Context, o outgoing) (*reply, error) {
+	if !s.questions.TryAcquire(1) {
+		return nil, fmt.Errorf("%d questions to the provider are under way, which is the most", maxQuestions)
+	}
+	defer s.questions.Release(1)
+	return s.fetcher.do(ctx, o)
 }
 
 // outside bounds what is asked of others while a sender waits: half of its

@@ -22,8 +22,11 @@ const (
 	// fetchTimeout bounds one fetch. It goes on for those who come later when the
 	// request that began it has no time left.
 	fetchTimeout = 10 * time.Second
-	// maxFetches bounds the fetches at one time. One more is not made.
+	// maxFetches bounds the fetches of keys at one time. One more is not made.
 	maxFetches = 64
+	// maxQuestions bounds the questions of one source at one time: whether requests
+	// are genuine. Anybody can make us ask.
+	maxQuestions = 16
 	// maxFetched bounds in bytes what is fetched: sets of keys have a few kB.
 	maxFetched = 1 << 20
 	// maxCached bounds the documents in the cache. A receiver has one to three.
@@ -134,10 +137,6 @@ type reply struct {
 // do makes a request. The error does not hold what the URL asks for, its query,
 // nor anything that was sent.
 func (f *Fetcher) do(ctx context.Context, o outgoing) (*reply, error) {
-	if !f.slots.TryAcquire(1) {
-		return nil, fmt.Errorf("%d requests to providers are under way, which is the most", maxFetches)
-	}
-	defer f.slots.Release(1)
 	r, err := http.NewRequestWithContext(ctx, o.method, o.url, bytes.NewReader(o.body))
 	if err != nil {
 		return nil, fmt.Errorf("the URL is none")

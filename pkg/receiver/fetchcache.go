@@ -16,7 +16,7 @@ type paper struct {
 	// parse reads it, and may say until when it is good at most.
 	parse func(body []byte, now time.Time) (value any, until time.Time, err error)
 	// allowed, if it is there, bounds how often papers that requests name are
-	// fetched: it is asked before each fetch.
+	// fetched: it is asked before each fetch of one that was never had.
 	allowed func(now time.Time) bool
 }
 
@@ -26,7 +26,7 @@ func (f *Fetcher) get(ctx context.Context, p paper, now time.Time, refresh bool)
 	if c, ok := f.look(p.key, now, refresh); ok {
 		return c.settle(now, refresh)
 	}
-	if p.allowed != nil && !p.allowed(now) {
+	if p.allowed != nil && !f.knows(p.key) && !p.allowed(now) {
 		return nil, fmt.Errorf("too many documents are asked for at once")
 	}
 	flight := f.flights.DoChan(p.key, func() (any, error) {
@@ -65,6 +65,14 @@ func (f *Fetcher) look(key string, now time.Time, refresh bool) (fetched, bool) 
 	return *c, now.Before(c.until)
 }
 
+// knows reports whether the document was had before: it is no stranger's making.
+func (f *Fetcher) knows(key string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c := f.cached[key]
+	return c != nil && c.value != nil
+}
+
 // settle is what the document is good for. While its server fails, an old one is
 // better than none, but says nothing about what is new.
 func (c fetched) settle(now time.Time, refresh bool) (any, error) {
@@ -93,6 +101,10 @@ func (f *Fetcher) fetch(ctx context.Context, p paper, now time.Time) fetched {
 }
 
 func (f *Fetcher) read(ctx context.Context, p paper, now time.Time) (any, time.Time, error) {
+	if !f.slots.TryAcquire(1) {
+		return nil, time.Time{}, fmt.Errorf("%d fetches of keys are under way, which is the most", maxFetches)
+	}
+	defer f.slots.Release(1)
 	got, err := f.do(ctx, p.request)
 	if err != nil {
 		return nil, time.Time{}, err
@@ -105,9 +117,12 @@ func (f *Fetcher) read(ctx context.Context, p paper, now time.Time) (any, time.T
 		return nil, time.Time{}, fmt.Errorf("%s %s: %w", p.request.method, host(p.request.url), err)
 	}
 	until := now.Add(freshFor(got.header))
-	if !end.IsZero() && end.Before(until) {
-		until = end
+	if soonest := now.Add(refreshAfter); end.IsZero() || end.After(until) {
+		return value, until, nil
+	} else if end.Before(soonest) {
+		end = soonest // what has ended is no reason to ask for every request
 	}
+	until = end
 	return value, until, nil
 }
 

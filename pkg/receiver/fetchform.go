@@ -47,7 +47,8 @@ type ClaimedHash struct {
 // Call is a request that Belay makes of the provider. Beside the placeholders of
 // [Form] its templates know
 //
-//	{secret}  the secret of the source, each of several in turn
+//	{secret}  the secret of the source; of several the first, and in a [Callback]
+//	          the next where the provider refuses one
 //	{key_id}  the name of a key: the kid of a token
 //
 // Nothing else can be asked for than what URLs allows, and a redirect is no answer.

@@ -222,7 +222,7 @@ type Timestamp struct {
 	// Unit is how it is written: s or ms (since 1970, digits only), or rfc3339.
 	Unit string `yaml:"unit"`
 	// Tolerance is how far it may lie in the past, and in the future. Zero: any
-	// time is accepted, unless the source says more; for providers that give no
+	// time within ten years is accepted, unless the source says more; for providers that give no
 	// figure, and may send a retry under the time of the first attempt.
 	Tolerance time.Duration `yaml:"tolerance"`
 }

@@ -85,29 +85,36 @@ func (s *Source) tryToken(ctx context.Context, sig *signature, text string, q *r
 		// What the parser says would quote the token.
 		return wrong, refuse(SignatureWrong, "what stands in %s is no token with one of the algorithms %v", sig.place, sig.token.algorithms)
 	}
-	keys, err := s.tokenKeys(ctx, sig, token.Headers[0].KeyID, q, now)
-	if err != nil {
-		return weigh(err), err
-	}
-	for _, key := range keys {
-		var (
-			known jwt.Claims
-			all   map[string]any
-		)
-		if token.Claims(key, &known, &all) != nil {
-			continue
+	id := token.Headers[0].KeyID
+	for _, refresh := range []bool{false, true} {
+		keys, err := s.tokenKeys(ctx, sig, id, q, now, refresh)
+		for _, key := range keys {
+			var (
+				known jwt.Claims
+				all   map[string]any
+			)
+			if token.Claims(key, &known, &all) != nil {
+				continue
+			}
+			if err := sig.token.check(known, all, q, now); err != nil {
+				return wrong, err
+			}
+			return proven, nil
 		}
-		if err := sig.token.check(known, all, q, now); err != nil {
-			return wrong, err
+		if err != nil {
+			return weigh(err), err
 		}
-		return proven, nil
+		if id != "" || !s.replaced(sig) {
+			break
+		}
 	}
 	return wrong, refuse(SignatureWrong, "the token is not signed with a known key")
 }
 
 // tokenKeys are the keys that a token may be signed with. A name that is not
-// known makes the set be fetched again, if it is not very new.
-func (s *Source) tokenKeys(ctx context.Context, sig *signature, id string, q *request, now time.Time) ([]any, error) {
+// known makes the set be fetched again, if it is not very new. With keys the error
+// says that there may be others.
+func (s *Source) tokenKeys(ctx context.Context, sig *signature, id string, q *request, now time.Time, refresh bool) ([]any, error) {
 	if sig.token.shared {
 		return s.sharedKeys(sig)
 	}
@@ -117,34 +124,31 @@ func (s *Source) tokenKeys(ctx context.Context, sig *signature, id string, q *re
 	if sig.keys != nil && sig.keys.named {
 		q.keyID = id
 	}
-	for _, refresh := range []bool{false, true} {
-		keys, err := s.keysFor(ctx, sig, q, now, refresh)
-		if err != nil {
-			return nil, err
-		}
+	for _, again := range []bool{refresh, true} {
+		keys, err := s.keysFor(ctx, sig, q, now, again)
 		var named []any
 		for _, k := range keys {
 			if k.id == id || k.id == "" || id == "" {
 				named = append(named, k.key)
 			}
 		}
-		if len(named) > 0 {
-			return named, nil
+		if len(named) > 0 || err != nil {
+			return named, err
 		}
 	}
 	return nil, refuse(SignatureWrong, "the token names a key that its issuer does not have")
 }
 
-func (s *Source) sharedKeys(sig *signature) ([]any, error) {
-	var keys []any
+func (s *Source) sharedKeys(sig *signature) (keys []any, unreadable error) {
 	for _, secret := range s.secrets {
 		key, err := sig.secretKey(secret)
 		if err != nil {
-			return nil, refuse(SecretUnavailable, "%v", err)
+			unreadable = refuse(SecretUnavailable, "%v", err)
+			continue
 		}
 		keys = append(keys, padded(key))
 	}
-	return keys, nil
+	return keys, unreadable
 }
 
 // padded makes a key of an HMAC long enough for the library, which wants as many

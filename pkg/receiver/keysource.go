@@ -109,21 +109,11 @@ func (k *keySource) parseDiscovery(text []byte) (any, time.Time, error) {
 }
 
 // keysFor are the keys that a request may be signed with: the secrets, where
-// they are keys in PEM, and else those that are fetched.
+// they are keys in PEM, and else those that are fetched. With keys the error says
+// that there may be others.
 func (s *Source) keysFor(ctx context.Context, sig *signature, q *request, now time.Time, refresh bool) ([]publicKey, error) {
-	var keys []publicKey
-	for _, secret := range s.secrets {
-		text, err := secret.Value()
-		if err != nil {
-			return nil, refuse(SecretUnavailable, "%v", err)
-		}
-		if pinned, err := readPEM([]byte(text)); err == nil {
-			keys = append(keys, pinned...)
-		} else if q.secret == "" {
-			q.secret = text
-		}
-	}
-	if len(keys) == 0 && sig.keys != nil {
+	keys, unreadable := s.pinned(q)
+	if len(keys) == 0 && sig.keys != nil && (unreadable == nil || q.secret != "") {
 		var err error
 		keys, err = sig.keys.find(ctx, s.fetcher, q, now, refresh)
 		if errors.Is(err, errForeignURL) {
@@ -134,10 +124,32 @@ func (s *Source) keysFor(ctx context.Context, sig *signature, q *request, now ti
 		}
 	}
 	good := slices.DeleteFunc(slices.Clone(keys), func(k publicKey) bool { return !k.goodAt(now) })
-	if len(good) == 0 {
+	if len(good) == 0 && unreadable == nil {
 		return nil, refuse(SignatureWrong, "the key is not good at this time")
 	}
-	return good, nil
+	return good, unreadable
+}
+
+// pinned are the keys that stand in the secrets. Of the others the first is for
+// the call that gets keys.
+func (s *Source) pinned(q *request) (keys []publicKey, unreadable error) {
+	for _, secret := range s.secrets {
+		text, err := secret.Value()
+		if err != nil {
+			unreadable = refuse(SecretUnavailable, "%v", err)
+		} else if pinned, err := readPEM([]byte(text)); err == nil {
+			keys = append(keys, pinned...)
+		} else if q.secret == "" {
+			q.secret = text
+		}
+	}
+	return keys, unreadable
+}
+
+// replaced reports whether a key that does not fit may be one that the sender has
+// replaced since: where nothing in the request tells which it is.
+func (s *Source) replaced(sig *signature) bool {
+	return sig.keys != nil && sig.keys.limiter == nil && len(s.secrets) == 0
 }
 
 // keySource compiles where keys come from; nil where the secrets are the keys.

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/belay-hooks/belay/pkg/event"
 )
 
@@ -22,11 +24,12 @@ const (
 type Source struct {
 	receiver    *Receiver
 	id          string
-	name        string   // receiver and id: github/default
-	uri         string   // as a CloudEvents source: /github/default
-	keep        []string // canonical names of the headers to keep
-	secrets     []Secret // none where the receiver's keys are fetched
-	fetcher     *Fetcher // nil where nothing is fetched
+	name        string              // receiver and id: github/default
+	uri         string              // as a CloudEvents source: /github/default
+	keep        []string            // canonical names of the headers to keep
+	secrets     []Secret            // none where the receiver's keys are fetched
+	questions   *semaphore.Weighted // that are under way to the provider
+	fetcher     *Fetcher            // nil where nothing is fetched
 	signatures  []*signature
 	clock       *clock // nil: the sender signs no time
 	document    choice

@@ -100,14 +100,19 @@ func (s *Source) tryKeys(ctx context.Context, sig *signature, q *request, now ti
 	if len(candidates) == 0 {
 		return absent, nil
 	}
-	keys, err := s.keysFor(ctx, sig, q, now, false)
-	if err != nil {
-		return weigh(err), err
-	}
-	for _, key := range keys {
-		der, err := x509.MarshalPKIXPublicKey(key.key)
-		if err == nil && sig.algorithm.match(der, candidates, sig.content, q) {
-			return proven, nil
+	for _, refresh := range []bool{false, true} {
+		keys, err := s.keysFor(ctx, sig, q, now, refresh)
+		for _, key := range keys {
+			der, err := x509.MarshalPKIXPublicKey(key.key)
+			if err == nil && sig.algorithm.match(der, candidates, sig.content, q) {
+				return proven, nil
+			}
+		}
+		if err != nil {
+			return weigh(err), err
+		}
+		if !s.replaced(sig) {
+			break
 		}
 	}
 	return wrong, refuse(SignatureWrong, "no signature is of a key of the sender")
