@@ -196,10 +196,10 @@ belay.yaml:7: chains[0].retry.max is "1s": want no less than first, 1m0s
 belay.yaml:8: chains[0].retry.jitter is ".nan": want a number
 belay.yaml:9: chains[0].retry.give_up is "9999h0m0s": want at most 8760h0m0s`,
 		},
-		{"handler of no kind", "chains:\n- {name: a, handlers: [{name: x}]}\n", `belay.yaml:2: chains[0].handlers[0]: want exactly one of http, notify, respond, reply and log`},
+		{"handler of no kind", "chains:\n- {name: a, handlers: [{name: x}]}\n", `belay.yaml:2: chains[0].handlers[0]: want exactly one of http, notify, publish, respond, reply, transform, filter, log`},
 		{
 			"handler of two kinds", "chains:\n- {name: a, handlers: [{name: x, log: {}, http: {url: \"http://x\"}}]}\n",
-			`belay.yaml:2: chains[0].handlers[0] is "http, log": want exactly one of http, notify, respond, reply and log`,
+			`belay.yaml:2: chains[0].handlers[0] is "http, log": want exactly one of http, notify, publish, respond, reply, transform, filter, log`,
 		},
 		{"url without scheme", "chains:\n- {name: a, handlers: [{name: x, http: {url: example.com/hook}}]}\n", `belay.yaml:2: chains[0].handlers[0].http.url is "example.com/hook": want an absolute http or https URL`},
 		{"url of another scheme", "chains:\n- {name: a, handlers: [{name: x, http: {url: \"ftp://me:hunter2@example.com/hunter2?key=hunter2\"}}]}\n", `belay.yaml:2: chains[0].handlers[0].http.url is "ftp://example.com/…": want an absolute http or https URL`},
