@@ -169,6 +169,9 @@ func (a *api) notify(w http.ResponseWriter, r *http.Request, who caller) error {
 	if err != nil {
 		return err
 	}
+	if err := a.backlog.refusal(); err != nil {
+		return err
+	}
 	receipt, err := a.broker.StoreEvent(r.Context(), e)
 	if err != nil {
 		return explain(err)

@@ -64,8 +64,18 @@ type Config struct {
 	// Timeout bounds one attempt, from the connection to the end of the answer.
 	// Default 15 s.
 	Timeout time.Duration
-	// Attempts is how many attempts run at once. Default 64.
+	// Attempts is how many attempts run at once. Default 1024: an attempt at an
+	// endpoint that hangs costs some memory and a connection, and nothing else.
 	Attempts int
+	// Concurrency is how many attempts of a subscription run at once that does
+	// not say so itself. Default 16.
+	Concurrency int
+	// MaxParked is how many bytes of deliveries may stand in the log. Above it no
+	// notification is fanned out, and the API refuses more. Default 8 GiB.
+	MaxParked int64
+	// Lease is how long a process that has died keeps its subscriptions from the
+	// others. Default 15 s.
+	Lease time.Duration
 	// Grace is how long running attempts may take to end when the outbox stops;
 	// what is not ended is given back, and made again elsewhere. Default 10 s.
 	Grace time.Duration
@@ -87,7 +97,13 @@ func (c Config) withDefaults() Config {
 		c.Timeout = 15 * time.Second
 	}
 	if c.Attempts == 0 {
-		c.Attempts = 64
+		c.Attempts = 1024
+	}
+	if c.Concurrency == 0 {
+		c.Concurrency = 16
+	}
+	if c.MaxParked == 0 {
+		c.MaxParked = 8 << 30
 	}
 	if c.Grace == 0 {
 		c.Grace = 10 * time.Second
@@ -116,6 +132,12 @@ func (c Config) Validate() error {
 		return fmt.Errorf("outbox: timeout is %s; want more than 0", c.Timeout)
 	case c.Attempts < 0:
 		return fmt.Errorf("outbox: attempts is %d; want 1 or more", c.Attempts)
+	case c.Concurrency < 0:
+		return fmt.Errorf("outbox: concurrency is %d; want 1 or more", c.Concurrency)
+	case c.MaxParked < 0:
+		return fmt.Errorf("outbox: max parked is %d; want more than 0", c.MaxParked)
+	case c.Lease < 0:
+		return fmt.Errorf("outbox: lease is %s; want more than 0", c.Lease)
 	case c.Grace < 0:
 		return fmt.Errorf("outbox: grace is %s; want more than 0", c.Grace)
 	case !validHeaderText(c.UserAgent):

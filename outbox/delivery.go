@@ -19,6 +19,7 @@ const (
 	headerSubscription = "belay-subscription" // the subscription's id
 	headerAttempt      = "belay-attempt"      // the attempt that is due, from 1
 	headerBody         = "belay-body"         // where NOTIFY keeps the body: its sequence number
+	headerTurn         = "belay-turn"         // whose limiter it has a turn of, if it waited for one
 	headerReason       = "belay-reason"       // of a dead letter: why it was given up
 	headerDetail       = "belay-detail"       // of a dead letter: in words
 )
@@ -32,6 +33,7 @@ const (
 //	│ belay-subscription: sub_…                                  │
 //	│ belay-attempt: 1            the attempt that is due        │
 //	│ belay-body: 4711            if NOTIFY keeps the body       │
+//	│ belay-turn: …               if it waited for the rate      │
 //	├─ data ─────────────────────────────────────────────────────┤
 //	│ the body, up to 64 KiB                                     │
 //	└────────────────────────────────────────────────────────────┘
@@ -40,6 +42,7 @@ type delivery struct {
 	subscription string
 	attempt      int
 	body         uint64 // sequence number in NOTIFY; 0: the event has it
+	turn         string // whose limiter has let it pass; empty: none yet
 	event        *event.Event
 }
 
@@ -74,6 +77,9 @@ func (d *delivery) encode() (header map[string][]string, data []byte) {
 	if d.body != 0 {
 		header[headerBody] = []string{strconv.FormatUint(d.body, 10)}
 	}
+	if d.turn != "" {
+		header[headerTurn] = []string{d.turn}
+	}
 	return header, data
 }
 
@@ -107,7 +113,10 @@ func decodeDelivery(header map[string][]string, data []byte) (*delivery, error) 
 	if err != nil {
 		return nil, err
 	}
-	d := &delivery{id: headerValue(header, headerDelivery), subscription: headerValue(header, headerSubscription), event: e}
+	d := &delivery{
+		id: headerValue(header, headerDelivery), subscription: headerValue(header, headerSubscription),
+		turn: headerValue(header, headerTurn), event: e,
+	}
 	if d.id == "" || !rest.ValidName(d.subscription) {
 		return nil, errors.New("a delivery without its id or subscription")
 	}

@@ -14,8 +14,14 @@ import (
 	"github.com/belay-hooks/belay/pkg/stream"
 )
 
-// fanoutName is the name of the consumer of NOTIFY and of its ledger.
+// fanoutName is the name of the consumer of NOTIFY.
 const fanoutName = "fanout"
+
+// The names of the ledgers. No chain's begins with _, so no chain shares them.
+const (
+	fanoutLedger = "_fanout"
+	senderLedger = "_sender"
+)
 
 // The outcomes of a fan-out in the ledger.
 const (

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -321,18 +322,26 @@ func (h *house) settled() {
 	})
 }
 
+// fanoutRecords are the groups of records of notifications that are fanned out.
+func (h *house) fanoutRecords() (groups [][]stream.Record) {
+	h.t.Helper()
+	for _, m := range h.messages(stream.Done) {
+		if m.Subject != stream.DoneSubject(fanoutLedger, 0) {
+			continue
+		}
+		var group []stream.Record
+		if err := json.Unmarshal(m.Data, &group); err != nil {
+			h.t.Fatal(err)
+		}
+		groups = append(groups, group)
+	}
+	return groups
+}
+
 // fannedOut waits until n notifications are recorded as fanned out.
 func (h *house) fannedOut(n int) {
 	h.t.Helper()
 	eventually(h.t, "notifications are fanned out", func() bool {
-		records := 0
-		for _, m := range h.messages(stream.Done) {
-			var group []stream.Record
-			if err := json.Unmarshal(m.Data, &group); err != nil {
-				h.t.Fatal(err)
-			}
-			records += len(group)
-		}
-		return records >= n
+		return len(slices.Concat(h.fanoutRecords()...)) >= n
 	})
 }

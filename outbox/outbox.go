@@ -28,6 +28,13 @@ import (
 // senderName is the name of the consumer of each OUT stream.
 const senderName = "sender"
 
+// What a process holds of an OUT stream besides the attempts that run: deliveries
+// that wait for a moment, are being settled, or come with one request.
+const (
+	heldBesides = 1024
+	askedFor    = 256
+)
+
 // fanoutSlots is how many notifications are fanned out at once. They share
 // batches, so many cost the broker hardly more than one.
 const fanoutSlots = 64
@@ -40,6 +47,8 @@ type Server struct {
 	listener      net.Listener
 	subscriptions *subscriptions
 	client        *client
+	lanes         *lanes
+	backlog       *backlog
 	metrics       *metrics
 }
 
@@ -60,10 +69,12 @@ func New(c Config, b *stream.Broker, log *slog.Logger, reg prometheus.Registerer
 				log.Error("a stored subscription cannot be read; nothing is sent to it", "key", key, "error", err)
 			}),
 		},
-		client: newClient(c),
+		client:  newClient(c),
+		lanes:   newLanes(c.Attempts, c.Concurrency),
+		backlog: newBacklog(b, c.MaxParked, log),
 	}
 	var err error
-	if s.metrics, err = newMetrics(reg, s.subscriptions.cache.size); err != nil {
+	if s.metrics, err = newMetrics(reg, s.subscriptions.cache.size, s.lanes.counts); err != nil {
 		return nil, fmt.Errorf("outbox: register metrics: %w", err)
 	}
 	if s.listener, err = net.Listen("tcp", c.Addr); err != nil {
@@ -177,19 +188,25 @@ func (s *Server) consume(serving, work context.Context) error {
 		return fmt.Errorf("outbox: %w", err)
 	}
 	var running sync.WaitGroup
-	f := s.fanout()
+	running.Go(func() { s.backlog.watch(serving) })
+	running.Go(func() { s.lanes.keep(serving) })
 	running.Go(func() {
-		fan.Run(serving, work, stream.RunConfig{
-			Pull: 2 * fanoutSlots, Slots: stream.NewSlots(fanoutSlots), Ledger: f.ledger, Handle: f.handle,
+		f := s.fanout()
+		s.backlog.whileLow(serving, func(fetch context.Context) {
+			fan.Run(fetch, work, stream.RunConfig{
+				Pull: 2 * fanoutSlots, Slots: stream.NewSlots(fanoutSlots), Ledger: f.ledger, Handle: f.handle,
+			})
 		})
 	})
-	slots, pull := stream.NewSlots(s.config.Attempts), 2*(s.config.Attempts+len(send)-1)/len(send)
-	handle := s.sender().handle
-	for _, c := range send {
-		running.Go(func() {
-			c.Run(serving, work, stream.RunConfig{Pull: pull, Slots: slots, Handle: handle})
+	sender := s.sender()
+	running.Go(func() {
+		s.broker.Split(serving, work, stream.SplitConfig{
+			Name: senderLedger, Parts: len(send), Lease: s.config.Lease,
+			Run: func(fetch, work context.Context, part int, lease *stream.Lease) {
+				sender.own(fetch, work, send[part], part, lease)
+			},
 		})
-	}
+	})
 	running.Wait()
 	return nil
 }
@@ -227,14 +244,14 @@ func (s *Server) fanout() *fanout {
 	}
 	return &fanout{
 		out:    out,
-		broker: s.broker, ledger: s.broker.Ledger(fanoutName, 0), cache: s.subscriptions.cache,
+		broker: s.broker, ledger: s.broker.Ledger(fanoutLedger, 0), cache: s.subscriptions.cache,
 		chunk: s.config.chunk, metrics: s.metrics, log: s.log,
 	}
 }
 
 func (s *Server) sender() *sender {
 	return &sender{
-		broker: s.broker, subscriptions: s.subscriptions, client: s.client,
+		broker: s.broker, subscriptions: s.subscriptions, client: s.client, lanes: s.lanes,
 		addresses: s.config.addressPolicy(), policy: policy{schedule: s.config.Schedule}, metrics: s.metrics, log: s.log,
 	}
 }

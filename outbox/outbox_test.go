@@ -1,7 +1,6 @@
 package outbox
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"log"
@@ -249,7 +248,7 @@ func TestDisabledWhileParked(t *testing.T) {
 	sub, _ := o.subscribe("key-a", map[string]any{"url": s.URL})
 	o.notify("key-a", "n1", "t", `1`)
 	s.next(t)
-	if err := o.server.subscriptions.disable(t.Context(), "default", sub.ID, ReasonGone, time.Now()); err != nil {
+	if _, err := o.server.subscriptions.disable(t.Context(), "default", sub.ID, ReasonGone, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	if a := o.attempts(2)[1]; a.Verdict != dead || a.Reason != ReasonDisabled || a.Response != nil {
@@ -498,15 +497,7 @@ func TestFanOutResumes(t *testing.T) {
 	if len(ids) != n {
 		t.Errorf("%d different deliveries, want %d (left %v)", len(ids), n, left)
 	}
-	var groups [][]stream.Record
-	for _, m := range h.messages(stream.Done) {
-		var group []stream.Record
-		if err := json.Unmarshal(m.Data, &group); err != nil {
-			t.Fatal(err)
-		}
-		groups = append(groups, group)
-	}
-	if got := fmt.Sprint(groups); got != fmt.Sprint([][]stream.Record{{{Seq: 1, Outcome: outcomeDone}}}) {
+	if got := fmt.Sprint(h.fanoutRecords()); got != fmt.Sprint([][]stream.Record{{{Seq: 1, Outcome: outcomeDone}}}) {
 		t.Errorf("the ledger holds %s", got)
 	}
 }
@@ -525,7 +516,7 @@ func TestFanOutIsCutOff(t *testing.T) {
 	first.notify("key-a", "n1", "t", `1`)
 	s.next(t)
 	first.stop()
-	if len(h.messages(stream.Done)) != 0 {
+	if len(h.fanoutRecords()) != 0 {
 		t.Fatal("the fan-out was done before it could be cut off")
 	}
 	h.run(func(c *Config) { c.chunk = 7 })

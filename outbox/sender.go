@@ -2,10 +2,10 @@ package outbox
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
-	"fmt"
 	"log/slog"
-	"math/rand/v2"
+	mathrand "math/rand/v2"
 	"net/url"
 	"time"
 
@@ -25,6 +25,7 @@ const againAfter = 2 * time.Second
 type sender struct {
 	broker        *stream.Broker
 	subscriptions *subscriptions
+	lanes         *lanes
 	client        *client
 	addresses     addressPolicy
 	policy        policy
@@ -32,8 +33,35 @@ type sender struct {
 	log           *slog.Logger
 }
 
-// handle makes one attempt of the delivery that h holds, and settles it.
-func (s *sender) handle(ctx context.Context, h *stream.Held) {
+// shard is an OUT stream that this process owns: it has all deliveries of the
+// subscriptions in there, until it is given up.
+type shard struct {
+	*sender
+	number int
+	fetch  context.Context // ends when no more is to be begun
+	lease  *stream.Lease
+	ledger *stream.Ledger
+	turn   string // marks what took its turn in a subscription's rate here
+}
+
+// own makes the attempts of the deliveries in a shard until fetch ends.
+func (s *sender) own(fetch, work context.Context, c *stream.Consumer, number int, lease *stream.Lease) {
+	defer s.lanes.forget(number, s.broker.Shards())
+	s.log.Info("shard of deliveries taken over", "shard", number)
+	owned := &shard{
+		sender: s, number: number, fetch: fetch, lease: lease, turn: rand.Text(),
+		ledger: s.broker.Ledger(senderLedger, number),
+	}
+	pull := s.lanes.slots + heldBesides
+	c.Run(fetch, work, stream.RunConfig{
+		Pull: pull, Ask: askedFor, Slots: stream.NewSlots(pull), Ledger: owned.ledger, Handle: owned.handle,
+	})
+	s.log.Info("shard of deliveries given up", "shard", number)
+}
+
+// handle makes one attempt of the delivery that h holds, or parks it, and settles
+// it.
+func (s *shard) handle(ctx context.Context, h *stream.Held) {
 	err := s.send(ctx, h)
 	if err == nil {
 		return
@@ -46,21 +74,30 @@ func (s *sender) handle(ctx context.Context, h *stream.Held) {
 	}
 }
 
-func (s *sender) send(ctx context.Context, h *stream.Held) error {
+func (s *shard) send(ctx context.Context, h *stream.Held) error {
 	d, err := decodeDelivery(h.Header, h.Data)
 	if err != nil {
 		return s.settleUnreadable(ctx, h, err)
 	}
+	r := &result{delivery: d}
+	if r.verdict, err = s.prepare(ctx, r); err != nil {
+		return err
+	}
+	if r.verdict.decision == "" {
+		var put parked
+		if r.pass, put = s.lanes.enter(s.fetch, r.subscription, d.turn == s.turn); r.pass == nil {
+			return s.park(ctx, h, d, put)
+		}
+	}
 	started := time.Now()
-	r := &result{delivery: d, attempt: newAttempt(d, started)}
-	answer, v, err := s.attempt(ctx, r)
+	r.attempt = newAttempt(d, started)
+	answer, err := s.attempt(ctx, r)
 	if err != nil {
 		return err
 	}
 	took := time.Since(started)
-	r.verdict = v
-	r.attempt.conclude(answer, v, took)
-	s.metrics.attempted(v, took)
+	r.attempt.conclude(answer, r.verdict, took)
+	s.metrics.attempted(r.verdict, took)
 	s.report(ctx, r, took)
 	return s.settle(ctx, h, r)
 }
@@ -69,46 +106,86 @@ func (s *sender) send(ctx context.Context, h *stream.Held) error {
 type result struct {
 	delivery     *delivery
 	subscription *Subscription // nil if it is gone
+	pass         *pass         // nil if there is no request to be made
 	payload      []byte        // nil if it is not kept any more
 	attempt      *attempt
+	recorded     bool // the attempt is
 	verdict      verdict
 }
 
-// attempt makes the request, or finds out why there is none to be made. An
-// error is trouble with the broker: nothing was attempted.
-func (s *sender) attempt(ctx context.Context, r *result) (answer, verdict, error) {
-	d := r.delivery
-	sub, err := s.subscription(ctx, d)
+// prepare finds out whether there is a request to be made: then it decides nothing.
+// An error is trouble with the broker: nothing was attempted.
+func (s *shard) prepare(ctx context.Context, r *result) (verdict, error) {
+	sub, err := s.subscription(ctx, r.delivery)
 	switch {
 	case errors.Is(err, stream.ErrNotFound):
-		return answer{}, verdict{decision: dropped, reason: ReasonDeleted}, nil
+		return verdict{decision: dropped, reason: ReasonDeleted}, nil
 	case err != nil:
 		return s.interrupted(ctx, err)
 	}
 	r.subscription = sub
+	if sub.Disabled != nil {
+		return verdict{decision: dead, reason: ReasonDisabled}, nil
+	}
+	return verdict{}, nil
+}
+
+// attempt makes the request if there is one to be made, and decides what follows.
+func (s *shard) attempt(ctx context.Context, r *result) (answer, error) {
+	end := ended{cut: true}
+	if r.pass != nil {
+		defer func() { s.lanes.leave(r.pass, end) }()
+	}
+	d := r.delivery
+	var err error
 	r.payload, err = d.payload(ctx, s.broker)
 	switch {
 	case errors.Is(err, stream.ErrNotFound):
-		return answer{detail: "the notification's body is no longer kept"}, verdict{decision: dead, reason: ReasonExpired}, nil
+		if r.pass == nil {
+			return answer{}, nil
+		}
+		r.verdict = verdict{decision: dead, reason: ReasonExpired}
+		return answer{detail: "the notification's body is no longer kept"}, nil
 	case err != nil:
-		return s.interrupted(ctx, err)
-	case sub.Disabled != nil:
-		return answer{}, verdict{decision: dead, reason: ReasonDisabled}, nil
+		r.verdict, err = s.interrupted(ctx, err)
+		return answer{}, err
+	case r.pass == nil:
+		return answer{}, nil
 	}
 	if d.event.To != "" { // the URL of a subscription was judged when that was made
 		if detail := badURL(d.event.To, s.addresses); detail != "" {
-			return answer{detail: detail}, verdict{decision: dead, reason: ReasonAddress}, nil
+			r.verdict = verdict{decision: dead, reason: ReasonAddress}
+			return answer{detail: detail}, nil
 		}
 	}
-	got := s.client.post(ctx, d, sub, r.payload, time.Now())
+	if !s.lease.Held() {
+		r.verdict = verdict{decision: giveBack, reason: ReasonShutdown}
+		return answer{}, nil
+	}
+	got := s.client.post(ctx, d, r.subscription, r.payload, time.Now())
 	if got.status == 0 && ctx.Err() != nil {
-		return s.interrupted(ctx, ctx.Err())
+		r.verdict, err = s.interrupted(ctx, ctx.Err())
+		return got, err
 	}
-	v := s.policy.decide(got.outcome, d.attempt, time.Now(), rand.Float64())
-	if d.event.To != "" && v.reason == ReasonRefused && d.attempt >= refusedToOne {
-		v = verdict{decision: dead, reason: v.reason}
+	now := time.Now()
+	end = endOf(got.outcome, now)
+	r.verdict = s.policyOf(r.subscription).decide(got.outcome, d.attempt, now, mathrand.Float64())
+	if d.event.To != "" && r.verdict.reason == ReasonRefused && d.attempt >= refusedToOne {
+		r.verdict = verdict{decision: dead, reason: r.verdict.reason}
 	}
-	return got, v, nil
+	return got, nil
+}
+
+// policyOf is the schedule of a subscription's attempts.
+func (s *sender) policyOf(sub *Subscription) policy {
+	if sub.Schedule == nil {
+		return s.policy
+	}
+	waits := make([]time.Duration, len(sub.Schedule))
+	for i, wait := range sub.Schedule {
+		waits[i] = time.Duration(wait)
+	}
+	return policy{schedule: waits}
 }
 
 // refusedToOne is how many refusals (4xx) end the delivery to the one URL of an
@@ -117,7 +194,7 @@ func (s *sender) attempt(ctx context.Context, r *result) (answer, verdict, error
 const refusedToOne = 3
 
 // subscription is that of a delivery; [stream.ErrNotFound] if it is gone.
-func (s *sender) subscription(ctx context.Context, d *delivery) (*Subscription, error) {
+func (s *shard) subscription(ctx context.Context, d *delivery) (*Subscription, error) {
 	if d.event.To != "" {
 		return onlyFor(d.event), nil
 	}
@@ -126,75 +203,11 @@ func (s *sender) subscription(ctx context.Context, d *delivery) (*Subscription, 
 
 // interrupted gives back what was cut short because the outbox stops. Other
 // errors stay errors.
-func (s *sender) interrupted(ctx context.Context, err error) (answer, verdict, error) {
+func (s *sender) interrupted(ctx context.Context, err error) (verdict, error) {
 	if ctx.Err() != nil {
-		return answer{}, verdict{decision: giveBack, reason: ReasonShutdown}, nil
+		return verdict{decision: giveBack, reason: ReasonShutdown}, nil
 	}
-	return answer{}, verdict{}, err
-}
-
-// settle stores what follows from the verdict, in this order, and ends the
-// message. It is the only place that does. A crash in between leads to the
-// same attempt again, never to none.
-//
-//	delivered   ATTEMPTS → ack
-//	retry       ATTEMPTS → schedule the attempt n+1 → ack
-//	gone        ATTEMPTS → disable the subscription → ack
-//	dead        ATTEMPTS → DEAD → ack
-//	dropped     ack
-//	give back   give back; nothing is recorded
-func (s *sender) settle(ctx context.Context, h *stream.Held, r *result) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleWithin)
-	defer cancel()
-	switch r.verdict.decision {
-	case giveBack:
-		return h.Settle(ctx, stream.GiveBack)
-	case dropped:
-		return h.Settle(ctx, stream.Ack)
-	}
-	record, err := r.attempt.message()
-	if err != nil {
-		return err
-	}
-	if _, err := s.broker.Publish(ctx, record); err != nil {
-		return fmt.Errorf("record the attempt: %w", err)
-	}
-	switch d := r.delivery; r.verdict.decision {
-	case retry:
-		err = s.schedule(ctx, h, d, r.verdict.at)
-	case gone:
-		err = s.subscriptions.disable(ctx, d.event.Tenant, d.subscription, ReasonGone, r.attempt.At)
-	case dead:
-		_, err = s.broker.Publish(ctx, d.letter(r.payload, r.verdict.reason, r.attempt.Detail))
-	}
-	if err != nil {
-		return err
-	}
-	return h.Settle(ctx, stream.Ack)
-}
-
-// schedule parks the next attempt in the stream that the delivery stands in.
-func (s *sender) schedule(ctx context.Context, h *stream.Held, d *delivery, at time.Time) error {
-	shard, err := stream.ShardOf(h.Stream)
-	if err != nil {
-		return err
-	}
-	next := *d
-	next.attempt++
-	return s.broker.Schedule(ctx, next.due(shard), stream.OutWait(shard, d.subscription, d.id), at)
-}
-
-// settleUnreadable puts away what is no delivery, whole, so that it cannot stand
-// in the way of others.
-func (s *sender) settleUnreadable(ctx context.Context, h *stream.Held, cause error) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleWithin)
-	defer cancel()
-	s.log.Error("a stored delivery cannot be read; it is kept as a dead letter",
-		"stream", h.Stream, "seq", h.Seq, "reason", ReasonUnreadable, "error", cause)
-	if err := publishUnreadable(ctx, s.broker, h, stream.DeadDelivery("unreadable"), cause); err != nil {
-		return err
-	}
-	return h.Settle(ctx, stream.Ack)
+	return verdict{}, err
 }
 
 // report writes the attempt's line. Of the URL it shows the host only: a path

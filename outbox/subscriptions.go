@@ -77,30 +77,30 @@ func (s *subscriptions) seen(ctx context.Context, holds func(c *cache) bool) err
 	return nil
 }
 
-// disable ends the sending to a subscription. A subscription that is gone, or
-// disabled before, is left as it is.
-func (s *subscriptions) disable(ctx context.Context, tenant, id string, reason Reason, now time.Time) error {
+// disable ends the sending to a subscription, and returns it as it is then; nil if
+// it is gone. One that was disabled before is left as it is.
+func (s *subscriptions) disable(ctx context.Context, tenant, id string, reason Reason, now time.Time) (*Subscription, error) {
 	for {
 		entry, err := s.bucket.Get(ctx, subscriptionKey(tenant, id))
 		if errors.Is(err, stream.ErrNotFound) {
-			return nil
+			return nil, nil
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
 		sub, err := decodeSubscription(entry.Value, entry.Revision)
 		if err != nil || sub.Disabled != nil {
-			return err
+			return sub, err
 		}
 		sub.Disabled = &Disabled{Since: now.UTC(), Reason: reason}
 		data, err := sub.encode()
 		if err != nil {
-			return err
+			return nil, err
 		}
 		_, err = s.bucket.Update(ctx, entry.Key, data, entry.Revision)
 		if errors.Is(err, stream.ErrConflict) {
 			continue // somebody changed it meanwhile: read what they wrote
 		}
-		return err
+		return sub, err
 	}
 }

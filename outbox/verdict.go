@@ -95,6 +95,22 @@ func (p policy) decide(o outcome, attempt int, now time.Time, chance float64) ve
 	return verdict{decision: retry, reason: reason, at: now.Add(wait)}
 }
 
+// endOf is what an outcome says about the endpoint: one that answers serves, unless
+// it says itself that it does not.
+func endOf(o outcome, now time.Time) ended {
+	reason := o.reason
+	if o.status != 0 {
+		reason = reasonOf(o.status)
+	}
+	switch reason {
+	case ReasonAccepted, ReasonGone, ReasonRedirect, ReasonRefused:
+		return ended{served: true}
+	case ReasonRateLimited, ReasonUnavailable:
+		return ended{putOff: parseRetryAfter(o.retryAfter, now)}
+	}
+	return ended{}
+}
+
 func reasonOf(status int) Reason {
 	switch {
 	case status >= 200 && status < 300:

@@ -163,6 +163,9 @@ type RunConfig struct {
 	// waiting for a slot. It asks for more when half of them are settled, so with
 	// twice as many as there are slots those need not wait for the broker.
 	Pull int
+	// Ask is how many it asks for at least, once there is room for them; 0: half
+	// of Pull. It is for those who hold some for long while others are quick.
+	Ask int
 	// Slots bounds how many of them are worked on at once.
 	Slots Slots
 	// Ledger recognises what was finished before; nil for a stream of work,
@@ -259,11 +262,14 @@ func (r *run) pull(fetch, work context.Context) error {
 	return nil
 }
 
-// reserve waits until half of what may be held is free, and takes all that is. It
-// returns 0 when fetch has ended.
+// reserve waits until there is room for as many as are asked for, and takes all
+// there is. It returns 0 when fetch has ended.
 func (r *run) reserve(fetch context.Context) int {
-	n := 0
-	for ; n < (r.Pull+1)/2; n++ {
+	n, ask := 0, r.Ask
+	if ask == 0 {
+		ask = (r.Pull + 1) / 2
+	}
+	for ; n < ask; n++ {
 		select {
 		case <-fetch.Done():
 			r.release(n)

@@ -87,3 +87,16 @@ func (b *Broker) stream(ctx context.Context, name string) (jetstream.Stream, err
 	b.streams.Store(name, s)
 	return s, nil
 }
+
+// Bytes is how much a stream holds.
+func (b *Broker) Bytes(ctx context.Context, stream string) (int64, error) {
+	s, err := b.stream(ctx, stream)
+	if err != nil {
+		return 0, err
+	}
+	info, err := s.Info(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("look up the stream %s: %w", stream, brokerError(err))
+	}
+	return int64(info.State.Bytes), nil
+}

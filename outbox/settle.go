@@ -1,0 +1,114 @@
+package outbox
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/belay-hooks/belay/pkg/stream"
+)
+
+// The outcomes of a message of an OUT stream in the ledger.
+const (
+	outcomeAttempted = "attempted"
+	outcomeParked    = "parked"
+	outcomeDropped   = "dropped"
+)
+
+// settle stores what follows from the verdict, in this order, and ends the
+// message. Every arrow is a durable write that is waited for; a crash in between
+// leads to the same attempt again, never to none. What is done is not attempted
+// again, even if the broker crashes and hands it out anew.
+//
+//	delivered   ATTEMPTS → DONE → ack
+//	retry       ATTEMPTS → schedule the attempt n+1 → DONE → ack
+//	gone        ATTEMPTS → disable the subscription, tell its owner → DONE → ack
+//	dead        ATTEMPTS → DEAD → DONE → ack
+//	dropped     DONE → ack
+//	parked      schedule the attempt n → DONE → ack
+//	give back   give back; nothing is recorded
+func (s *shard) settle(ctx context.Context, h *stream.Held, r *result) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleWithin)
+	defer cancel()
+	switch r.verdict.decision {
+	case giveBack:
+		return h.Settle(ctx, stream.GiveBack)
+	case dropped:
+		return s.done(ctx, h, outcomeDropped)
+	}
+	if err := stream.WaitOut(ctx, func() error { return s.follow(ctx, r) }); err != nil {
+		return err
+	}
+	return s.done(ctx, h, outcomeAttempted)
+}
+
+// follow stores the attempt and what follows from it. It may be done again.
+func (s *shard) follow(ctx context.Context, r *result) error {
+	if !r.recorded {
+		record, err := r.attempt.message()
+		if err != nil {
+			return err
+		}
+		if _, err := s.broker.Publish(ctx, record); err != nil {
+			return fmt.Errorf("record the attempt: %w", err)
+		}
+		r.recorded = true
+	}
+	switch d := r.delivery; r.verdict.decision {
+	case retry:
+		next := *d
+		next.attempt, next.turn = d.attempt+1, ""
+		return s.schedule(ctx, &next, r.verdict.at)
+	case gone:
+		return s.disable(ctx, r)
+	case dead:
+		_, err := s.broker.Publish(ctx, d.letter(r.payload, r.verdict.reason, r.attempt.Detail))
+		return err
+	}
+	return nil
+}
+
+// done ends a message, of which all that follows is stored.
+func (s *shard) done(ctx context.Context, h *stream.Held, outcome string) error {
+	if err := s.ledger.Record(ctx, stream.Record{Seq: h.Seq, Outcome: outcome}); err != nil {
+		return fmt.Errorf("record that the delivery is settled: %w", err)
+	}
+	return h.Settle(ctx, stream.Ack)
+}
+
+// park puts a delivery away that cannot be attempted now, or gives it back.
+func (s *shard) park(ctx context.Context, h *stream.Held, d *delivery, put parked) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleWithin)
+	defer cancel()
+	if put.until.IsZero() {
+		return h.Settle(ctx, stream.GiveBack)
+	}
+	s.metrics.parked.WithLabelValues(string(put.cause)).Inc()
+	later := *d
+	later.turn = ""
+	if put.cause == parkRate {
+		later.turn = s.turn
+	}
+	if err := stream.WaitOut(ctx, func() error { return s.schedule(ctx, &later, put.until) }); err != nil {
+		return err
+	}
+	return s.done(ctx, h, outcomeParked)
+}
+
+// schedule parks an attempt in the stream that the delivery stands in.
+func (s *shard) schedule(ctx context.Context, d *delivery, at time.Time) error {
+	return s.broker.Schedule(ctx, d.due(s.number), stream.OutWait(s.number, d.subscription, d.id), at)
+}
+
+// settleUnreadable puts away what is no delivery, whole, so that it cannot stand
+// in the way of others.
+func (s *shard) settleUnreadable(ctx context.Context, h *stream.Held, cause error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleWithin)
+	defer cancel()
+	s.log.Error("a stored delivery cannot be read; it is kept as a dead letter",
+		"stream", h.Stream, "seq", h.Seq, "reason", ReasonUnreadable, "error", cause)
+	if err := publishUnreadable(ctx, s.broker, h, stream.DeadDelivery("unreadable"), cause); err != nil {
+		return err
+	}
+	return s.done(ctx, h, outcomeDead)
+}
