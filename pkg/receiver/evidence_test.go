@@ -82,9 +82,9 @@ func evidence(t *testing.T) []byte {
 
 Requests with a signature that somebody else made, or another program, are in
 [pkg/receiver/testdata/vectors](../pkg/receiver/testdata/vectors), each with its origin; every one is verified by the tests, and refused with
-a changed body. There are %d of the providers' own documentation and libraries (for %d of %d receivers), %d of the libraries
+a changed body where that is signed. There are %d of the providers' own documentation and libraries (for %d of %d receivers), %d of the libraries
 of others, %d that were computed for Belay, and %d forgeries. Receivers without one are compared in the tests of their scheme. Besides, every
-receiver is tried against its own signatures, with each byte changed. The providers' SDKs that agree are on
+receiver is tried against its own signatures, with each byte changed that is signed. The providers' SDKs that agree are on
 [a page of their own](agreement.md).
 
 - **Official**, **Others**, **Computed**, **Forged**: the numbers of those requests.
