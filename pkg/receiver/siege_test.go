@@ -266,6 +266,12 @@ func TestIDsAreTold(t *testing.T) {
 	if batches[0] == batches[1] {
 		t.Errorf("two batches are %s", batches[0])
 	}
+	locks := ids("netlify", "application/json",
+		`{"id":"1","state":"ready","locked":true,"updated_at":"2026-11-22T10:00:00Z"}`,
+		`{"id":"1","state":"ready","locked":false,"updated_at":"2026-11-22T10:05:00Z"}`)
+	if locks[0] == locks[1] {
+		t.Errorf("a lock and its end are %s", locks[0])
+	}
 	long := ids("stripe", "application/json", `{"id":"`+strings.Repeat("a", maxName)+`1"}`, `{"id":"`+strings.Repeat("a", maxName)+`2"}`)
 	if long[0] == long[1] || len(long[0]) > maxName {
 		t.Errorf("two long ids are %s and %s", long[0], long[1])
