@@ -10,6 +10,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -262,5 +263,21 @@ func TestStripeCallbackIsOfOurAccount(t *testing.T) {
 		if reasonOf(err) != want {
 			t.Errorf("params.account %q: %v", account, err)
 		}
+	}
+}
+
+// An audience or an issuer that is left empty is not one that fits all.
+func TestEmptyClaimsAreNotAnything(t *testing.T) {
+	for _, params := range []map[string]string{
+		{"email": "push@p.iam.gserviceaccount.com", "audience": ""},
+	} {
+		_, err := NewSource(SourceConfig{Receiver: "google-pubsub", Params: params, Fetcher: offline})
+		if field, ok := errors.AsType[*FieldError](err); !ok || field.Field != "params.audience" {
+			t.Errorf("%v: error %v", params, err)
+		}
+	}
+	_, err := formed("params: {issuer: {about: x}}\n"+`signatures: [{header: X-S, jwt: {algorithms: [HS256], issuers: ["{param:issuer}"]}}]`, map[string]string{"issuer": ""})
+	if field, ok := errors.AsType[*FieldError](err); !ok || field.Field != "params.issuer" {
+		t.Errorf("error %v", err)
 	}
 }

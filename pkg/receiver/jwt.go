@@ -288,14 +288,19 @@ func (c *compiler) tokenRule(field string, f *JWT, keys bool) (*tokenRule, error
 	if len(t.algorithms) == 0 {
 		return nil, &FieldError{Field: field + "algorithms", Want: "at least one: the token does not choose"}
 	}
-	for _, text := range f.Issuers {
-		if text = c.expand(text); text != "" {
-			t.issuers = append(t.issuers, text)
+	for i, text := range f.Issuers {
+		issuer := c.expand(text)
+		if issuer == "" {
+			return nil, c.blame(fmt.Sprintf("%sissuers[%d]", field, i), text, "an issuer: an empty one would be any")
 		}
+		t.issuers = append(t.issuers, issuer)
 	}
 	var err error
 	if t.audience, err = c.choice(field+"audience", f.Audience); err != nil {
 		return nil, err
+	}
+	if len(t.audience) < len(f.Audience) {
+		return nil, c.blame(field+"audience", strings.Join(f.Audience, " "), "an audience: an empty one would be any")
 	}
 	if t.claims, err = c.claims(field, f.Claims); err != nil {
 		return nil, err
