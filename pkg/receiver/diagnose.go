@@ -67,8 +67,6 @@ const (
 	CauseHandshake Cause = "handshake"
 	// CauseToken: a token is not what it must be, or the provider does not know the request.
 	CauseToken Cause = "token"
-	// CauseUnreachable: keys could not be fetched, or the provider not be asked.
-	CauseUnreachable Cause = "unreachable"
 	// CauseContent: the request is genuine, and its body is not what it must be.
 	CauseContent Cause = "content"
 )
@@ -127,10 +125,6 @@ func (s *Source) Diagnose(c Case) Diagnosis {
 		return Diagnosis{CauseRepeated, c.Refusal.Detail, "Look for a proxy that adds the header again. Two values could mean two things to two programs, so none is taken."}
 	case HandshakeWrong:
 		return Diagnosis{CauseHandshake, c.Refusal.Detail, "Compare the verification token and the parameters of the source with what is entered at the provider."}
-	case ClaimWrong:
-		return i.token()
-	case KeysUnavailable, ProviderUnavailable:
-		return Diagnosis{CauseUnreachable, c.Refusal.Detail, "Let Belay reach the provider: look at its way out (proxy, firewall, DNS). The sender is asked to try again."}
 	case SecretUnavailable:
 		return Diagnosis{CauseSecretUnavailable, c.Refusal.Detail, "Make the secret readable for Belay; belay check tells which one is not."}
 	}
