@@ -31,12 +31,15 @@ import (
 func (r *runner) settle(ctx context.Context, t *task, o outcome) (v stream.Verdict, came outcome, err error) {
 	switch o.kind {
 	case passed:
-		if !t.kept {
+		switch {
+		case t.kept:
+			o.kind = filtered
+			v, err = r.end(ctx, t, o)
+		case t.replay != nil:
+			v = stream.Ack
+		default:
 			v, err = r.pass(ctx, t)
-			break
 		}
-		o.kind = filtered
-		v, err = r.end(ctx, t, o)
 	case done, responded, filtered:
 		v, err = r.end(ctx, t, o)
 	case dead:

@@ -47,6 +47,7 @@ type cli struct {
 	Events      eventsCmd      `cmd:"" help:"Look at a stored event."`
 	Erase       eraseCmd       `cmd:"" help:"Erase all that is kept of one event."`
 	Jobs        jobsCmd        `cmd:"" help:"Look at, pause and cancel the work over many events."`
+	New         newCmd         `cmd:"" help:"Write a new project."`
 	Receivers   receiversCmd   `cmd:"" help:"List the providers that Belay knows, or explain how to set one up."`
 	Schema      schemaCmd      `cmd:"" help:"Print the JSON schema of the configuration file, or of a receiver, for editors."`
 	Version     versionCmd     `cmd:"" help:"Print the version."`

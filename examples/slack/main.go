@@ -20,13 +20,13 @@ import (
 	"github.com/belay-hooks/belay/worker"
 )
 
-func main() {
-	worker.Main(handler.Chain{
-		Name: "slash", From: []string{"slack-interactive"}, Events: []string{"command.*"},
-		// Nobody waits for a second attempt.
-		Retry: handler.Retry{Attempts: 1, First: 1, Factor: 1, Max: 1, GiveUp: handler.DefaultRetry.GiveUp},
-		Steps: []handler.Step{{Name: "answer", Handler: handler.HandlerFunc(answer)}},
-	})
+func main() { worker.Main(slash) }
+
+var slash = handler.Chain{
+	Name: "slash", From: []string{"slack-interactive"}, Events: []string{"command.*"},
+	// Nobody waits for a second attempt.
+	Retry: handler.Retry{Attempts: 1, First: 1, Factor: 1, Max: 1, GiveUp: handler.DefaultRetry.GiveUp},
+	Steps: []handler.Step{{Name: "answer", Handler: handler.HandlerFunc(answer)}},
 }
 
 // answer is what the person sees.

@@ -12,13 +12,18 @@ import (
 	"github.com/belay-hooks/belay/worker"
 )
 
-func main() {
-	worker.Main(handler.Chain{Name: "hello", From: []string{"github"}, Steps: []handler.Step{
-		{Order: 10, Name: "greet", Handler: handler.Do(greet)},
-	}})
+func main() { worker.Main(hello) }
+
+var hello = handler.Chain{Name: "hello", From: []string{"github"}, Steps: []handler.Step{
+	{Name: "greet", Handler: handler.Typed(greet)},
+}}
+
+// A delivery is what greet wants to know of what GitHub sends.
+type delivery struct {
+	Sender struct{ Login string }
 }
 
-func greet(ctx context.Context, e *event.Event) error {
-	slog.InfoContext(ctx, "hello", "type", e.Type, "bytes", len(e.Body), "key", e.IdempotencyKey)
+func greet(ctx context.Context, e *event.Event, d delivery) error {
+	slog.InfoContext(ctx, "hello "+d.Sender.Login, "type", e.Type, "key", e.IdempotencyKey)
 	return nil
 }
