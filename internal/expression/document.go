@@ -3,6 +3,7 @@ package expression
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"mime"
 	"net/url"
@@ -65,7 +66,7 @@ func parse(text []byte) (any, bool) {
 		return nil, false
 	}
 	_, err = d.ReadToken()
-	return v, err == io.EOF
+	return v, errors.Is(err, io.EOF)
 }
 
 func parseValue(d *jsontext.Decoder) (any, error) {

@@ -24,7 +24,7 @@ func TestLoadWhole(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if f.Generation != 3 || len(f.Sources) != 3 || len(f.Chains) != 3 {
+	if f.Generation != 3 || len(f.Sources) != 3 || len(f.Chains) != 4 {
 		t.Fatalf("got generation %d, %d sources, %d chains", f.Generation, len(f.Sources), len(f.Chains))
 	}
 	if got := f.Sources[0]; got.Name() != "github/default" || got.Tolerance != 0 || got.MaxBody != 0 {
@@ -195,6 +195,14 @@ belay.yaml:6: chains[0].retry.factor is "0.5": want 1 to 100
 belay.yaml:7: chains[0].retry.max is "1s": want no less than first, 1m0s
 belay.yaml:8: chains[0].retry.jitter is ".nan": want a number
 belay.yaml:9: chains[0].retry.give_up is "9999h0m0s": want at most 8760h0m0s`,
+		},
+		{
+			"expressions and checkpoints", "chains:\n- name: a\n  checkpoint: often\n  handlers:\n  - name: x\n    checkpoint: yes\n    transform: {keep: A}\n  - name: y\n    publish: {core: true}\n",
+			`belay.yaml:3: chains[0].checkpoint is "often": want always, or no checkpoint
+belay.yaml:6: chains[0].handlers[0].checkpoint is "yes": want always, or no checkpoint
+belay.yaml:7: chains[0].handlers[0].transform.jq: missing, want a query such as {id: .id}
+belay.yaml:7: chains[0].handlers[0].transform.keep is "A": want 1 to 63 of a-z, 0-9, - and _, beginning with a letter or a digit
+belay.yaml:9: chains[0].handlers[1].publish.subject: missing, want a subject such as orders.{json:id}`,
 		},
 		{"handler of no kind", "chains:\n- {name: a, handlers: [{name: x}]}\n", `belay.yaml:2: chains[0].handlers[0]: want exactly one of http, notify, publish, respond, reply, transform, filter, log`},
 		{
