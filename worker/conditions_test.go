@@ -74,7 +74,7 @@ func TestConditionThatFailsAtAHandler(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			got, err := worker.Try(t.Context(), parsed(t, nil, "chains: [{name: c, handlers: "+handlers+"}]"), push("e", `{"n":1}`))
 			if err != nil || got.Outcome != "dead" || got.Reason != "condition_failed" || got.Handler != "b" ||
-				!strings.Contains(got.Err.Error(), "the event has no none") {
+				!strings.Contains(got.Err.Error(), "the event has no none there") {
 				t.Errorf("got %+v, %v", got, err)
 			}
 		})

@@ -61,6 +61,7 @@ type chain struct {
 	Name     string   `json:"name"`
 	From     []string `json:"from,omitempty"`
 	Events   []string `json:"events,omitempty"`
+	When     string   `json:"when,omitempty"`
 	Handlers []step   `json:"handlers"`
 }
 
@@ -69,6 +70,7 @@ type step struct {
 	Name  string `json:"name"`
 	Kind  string `json:"kind"`
 	To    string `json:"to,omitempty"`
+	When  string `json:"when,omitempty"`
 }
 
 // Run checks the file.
@@ -172,9 +174,9 @@ func (c *checkCmd) sum(path string, file *config.File, all []*receiver.Source, e
 }
 
 func sumChain(c *config.Chain) chain {
-	out := chain{Name: c.Name, From: c.From, Events: c.Events}
+	out := chain{Name: c.Name, From: c.From, Events: c.Events, When: onLine(c.When)}
 	for _, h := range c.Sorted() {
-		s := step{Order: h.Order, Name: h.Name, Kind: h.Kind()}
+		s := step{Order: h.Order, Name: h.Name, Kind: h.Kind(), When: onLine(h.When)}
 		switch {
 		case h.HTTP != nil:
 			s.To = h.HTTP.Target()
@@ -182,6 +184,12 @@ func sumChain(c *config.Chain) chain {
 			s.To = h.Notify.Type
 		case h.Publish != nil:
 			s.To = h.Publish.Subject
+		case h.Transform != nil && h.Transform.Keep != "":
+			s.To = "the value " + h.Transform.Keep
+		case h.Transform != nil:
+			s.To = "the body"
+		case h.Filter != "":
+			s.To = onLine(h.Filter)
 		case h.Respond != nil:
 			s.To = "the sender"
 		case h.Reply != nil:
@@ -210,12 +218,22 @@ func (s *summary) print(out io.Writer) error {
 		fmt.Fprintln(w)
 	}
 	for _, c := range s.Chains {
-		fmt.Fprintf(w, "\nchain %s: %s of %s\n", c.Name, orAll(c.Events, "all events"), orAll(c.From, "all sources"))
+		fmt.Fprintf(w, "\nchain %s: %s of %s%s\n", c.Name, orAll(c.Events, "all events"), orAll(c.From, "all sources"), condition(", when ", c.When))
 		for _, h := range c.Handlers {
-			fmt.Fprintf(w, "  %d\t%s\t%s\t%s\n", h.Order, h.Name, h.Kind, h.To)
+			fmt.Fprintf(w, "  %d\t%s\t%s\t%s%s\n", h.Order, h.Name, h.Kind, h.To, condition("\twhen ", h.When))
 		}
 	}
 	return w.Flush()
+}
+
+// onLine is an expression on one line.
+func onLine(text string) string { return strings.Join(strings.Fields(text), " ") }
+
+func condition(word, text string) string {
+	if text == "" {
+		return ""
+	}
+	return word + text
 }
 
 func orAll(list []string, all string) string {

@@ -111,7 +111,7 @@ func hint(err error) string {
 	text := firstLine(err.Error())
 	if strings.HasPrefix(text, "no such key: ") {
 		name := strings.TrimPrefix(text, "no such key: ")
-		return fmt.Sprintf("the event has no %s; where it may be missing, ask has(body.%s), or read body.?%s.orValue(\"\")", name, name, name)
+		return fmt.Sprintf("the event has no %s there; where it may be missing, ask has(….%s), or read ….?%s.orValue(\"\")", name, name, name)
 	}
 	return text
 }

@@ -51,7 +51,7 @@ func TestConditionHolds(t *testing.T) {
 		"has":                      {opened(), `has(body.sender) && body.sender.login == "x"`, "false"},
 		"optional":                 {opened(), `body.?sender.?login.orValue("") == ""`, "true"},
 		"strings":                  {opened(), `event.key.split("/")[1].upperAscii() == "HELLO"`, "true"},
-		"a field that is not":      {opened(), `body.sender == "x"`, "the event has no sender; where it may be missing, ask has(body.sender)"},
+		"a field that is not":      {opened(), `body.sender == "x"`, "the event has no sender there; where it may be missing, ask has(….sender)"},
 		"either side is enough":    {opened(), `body.sender == "x" || body.number == 7`, "true"},
 		"no boolean":               {opened(), `body.number`, "it is of type int, want true or false"},
 		"of another type":          {opened(), `body.action > 5`, "no such overload"},
