@@ -19,21 +19,23 @@ const maxText = 1024
 func (s *Server) routes() http.Handler {
 	r := mux.NewRouter().UseEncodedPath()
 	for path, verbs := range map[string]rest.Verbs{
-		"/v1/deadletters":                             {"GET": s.listLetters},
-		"/v1/deadletters/{id}":                        {"GET": s.showLetter},
-		"/v1/deadletters/{id}/redrive":                {"POST": s.redriveOne},
-		"/v1/deadletters/{id}/discard":                {"POST": s.discardOne},
-		"/v1/replays":                                 {"GET": s.listReplays, "POST": s.createReplay},
-		"/v1/replays/{id}":                            {"GET": s.showJob},
-		"/v1/replays/{id}/{verb:pause|resume|cancel}": {"POST": s.changeJob},
-		"/v1/chains":                                  {"GET": s.listChains},
-		"/v1/chains/{name}":                           {"GET": s.showChain},
-		"/v1/events/{receiver}/{source}/{id}":         {"GET": s.showEvent},
-		"/v1/events/{receiver}/{source}/{id}/erase":   {"POST": s.eraseEvent},
-		"/v1/sources":                                 {"GET": s.listSources},
-		"/v1/jobs":                                    {"GET": s.listJobs, "POST": s.createJob},
-		"/v1/jobs/{id}":                               {"GET": s.showJob},
-		"/v1/jobs/{id}/{verb:pause|resume|cancel}":    {"POST": s.changeJob},
+		"/v1/deadletters":                                      {"GET": s.listLetters},
+		"/v1/deadletters/{id}":                                 {"GET": s.showLetter},
+		"/v1/deadletters/{id}/redrive":                         {"POST": s.redriveOne},
+		"/v1/deadletters/{id}/discard":                         {"POST": s.discardOne},
+		"/v1/replays":                                          {"GET": s.listReplays, "POST": s.createReplay},
+		"/v1/replays/{id}":                                     {"GET": s.showJob},
+		"/v1/replays/{id}/{verb:pause|resume|cancel}":          {"POST": s.changeJob},
+		"/v1/chains":                                           {"GET": s.listChains},
+		"/v1/chains/{name}":                                    {"GET": s.showChain, "DELETE": s.deleteChain},
+		"/v1/chains/{name}/{verb:pause|resume}":                {"POST": s.switchChain},
+		"/v1/events/{receiver}/{source}/{id}":                  {"GET": s.showEvent},
+		"/v1/events/{receiver}/{source}/{id}/erase":            {"POST": s.eraseEvent},
+		"/v1/sources":                                          {"GET": s.listSources},
+		"/v1/sources/{receiver}/{id}/{verb:switch-off|resume}": {"POST": s.switchSource},
+		"/v1/jobs":                                             {"GET": s.listJobs, "POST": s.createJob},
+		"/v1/jobs/{id}":                                        {"GET": s.showJob},
+		"/v1/jobs/{id}/{verb:pause|resume|cancel}":             {"POST": s.changeJob},
 	} {
 		r.Handle(path, rest.Guard(verbs, s.caller, s.log))
 	}

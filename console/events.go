@@ -144,12 +144,9 @@ func (s *Server) standings(ctx context.Context, m *stream.Stored, shard int) ([]
 	}
 	views := []standingView{}
 	for _, at := range known {
-		name, ordered := strings.CutPrefix(at.Name, orderedConsumer)
-		if !ordered {
-			var plain bool
-			if name, plain = strings.CutPrefix(at.Name, chainConsumer); !plain {
-				continue
-			}
+		name, ordered := stream.ChainOf(at.Name)
+		if name == "" {
+			continue
 		}
 		runs, err := s.runs(ctx, name, shard, m)
 		if err != nil {

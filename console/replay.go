@@ -54,7 +54,7 @@ func (s *Server) createReplay(w http.ResponseWriter, r *http.Request, who string
 	case c.Ordered && !anyOrder:
 		return rest.NewProblem(http.StatusConflict, "the chain is ordered, and a replay runs beside its order: say any_order if that does no harm")
 	}
-	j.Subjects = j.ReplayFilters(c.filters)
+	j.Subjects = j.ReplayFilters(c.Filters)
 	if err := s.measure(r.Context(), &j); err != nil {
 		return err
 	}

@@ -97,6 +97,9 @@ func (s *Server) admit(x *exchange) error {
 	if !x.enter() {
 		return x.overloaded()
 	}
+	if _, off, _, _ := s.config.Off.Look(x.source.Name()); off {
+		return &refusal{outcome: switchedOff, status: http.StatusGone}
+	}
 	if x.source.RequiresHTTPS() && !x.origin.https {
 		return &refusal{outcome: notHTTPS, status: http.StatusForbidden, cause: errNotHTTPS}
 	}

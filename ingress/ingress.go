@@ -21,6 +21,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/time/rate"
 
+	"github.com/belay-hooks/belay/internal/standing"
 	"github.com/belay-hooks/belay/pkg/event"
 	"github.com/belay-hooks/belay/pkg/receiver"
 	"github.com/belay-hooks/belay/pkg/stream"
@@ -51,6 +52,8 @@ type Config struct {
 	// https://hooks.example.com, for receivers whose senders sign it. Default: as
 	// the request says, or a trusted proxy.
 	PublicURL string
+	// Off are the sources that are switched off: they are answered 410. Default: none.
+	Off *standing.Switches
 	// CertFile and KeyFile are PEM files of the certificates and the key to serve
 	// TLS with. They are read again when they change. Default: no TLS.
 	CertFile, KeyFile string
@@ -98,6 +101,9 @@ func (c Config) withDefaults() Config {
 	c.Prefix = strings.TrimRight(c.Prefix, "/")
 	if c.BodyTimeout == 0 {
 		c.BodyTimeout = bodyTimeout
+	}
+	if c.Off == nil {
+		c.Off = standing.NewSwitches(standing.Off)
 	}
 	return c
 }

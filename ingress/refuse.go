@@ -21,6 +21,7 @@ const (
 	answered  outcome = "answered" // a ping or a handshake
 
 	unknownSource    outcome = "unknown_source"
+	switchedOff      outcome = "switched_off"
 	wrongMethod      outcome = "wrong_method"
 	wrongType        outcome = "wrong_type"
 	notHTTPS         outcome = "not_https"
@@ -83,6 +84,7 @@ var problems = func() map[int][]byte {
 		http.StatusForbidden:                   "Webhooks are received here over HTTPS, and from those who prove who they are.",
 		http.StatusNotFound:                    "No webhook is received here.",
 		http.StatusMethodNotAllowed:            "Webhooks are not received with this method.",
+		http.StatusGone:                        "Webhooks of this source are not received any more.",
 		http.StatusRequestTimeout:              "The body took too long.",
 		http.StatusRequestEntityTooLarge:       "The body is too large.",
 		http.StatusUnsupportedMediaType:        "Bodies of this content type are not received here.",

@@ -1,6 +1,7 @@
 package ingress_test
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"net/netip"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/belay-hooks/belay/ingress"
+	"github.com/belay-hooks/belay/internal/standing"
 	"github.com/belay-hooks/belay/internal/testbroker"
 	"github.com/belay-hooks/belay/pkg/receiver"
 )
@@ -180,5 +182,62 @@ func TestSignedURLBehindProxies(t *testing.T) {
 	d := open(t, ingress.Config{}, broker, s)
 	if resp, _ := d.send(d.request(s, "/webhooks/generic?a=b", `{"type":"a"}`, nil)); resp.StatusCode != http.StatusAccepted {
 		t.Errorf("called by its own address: status %d", resp.StatusCode)
+	}
+}
+
+// A source that is switched off is answered 410 from the next request on, until it
+// is resumed; the others are not.
+func TestSwitchedOff(t *testing.T) {
+	github, eu := source(t, receiver.SourceConfig{Receiver: "github"}), source(t, receiver.SourceConfig{Receiver: "github", ID: "eu"})
+	b := testbroker.New(t)
+	off := standing.NewSwitches(standing.Off)
+	ctx, cancel := context.WithCancel(t.Context())
+	followed := make(chan struct{})
+	go func() {
+		defer close(followed)
+		off.Follow(ctx, b, testbroker.Logger(t))
+	}()
+	defer func() { cancel(); <-followed }()
+	d := open(t, ingress.Config{Off: off}, b, github, eu)
+	status := func(path string, s *receiver.Source) int {
+		t.Helper()
+		resp, _ := d.send(d.request(s, path, issueOpened, map[string]string{"X-GitHub-Event": "issues"}))
+		return resp.StatusCode
+	}
+	until := func(on bool) {
+		t.Helper()
+		began := time.Now()
+		for {
+			_, is, known, changed := off.Look("github/default")
+			if known && is == on {
+				t.Logf("known after %v", time.Since(began))
+				return
+			}
+			<-changed
+		}
+	}
+	until(false)
+	if got := status("/webhooks/github", github); got != http.StatusAccepted {
+		t.Errorf("before: %d", got)
+	}
+	if set, err := standing.Off.Set(t.Context(), b, "github/default", standing.Switch{By: "ann"}); err != nil || !set {
+		t.Fatal(set, err)
+	}
+	until(true)
+	if set, err := standing.Off.Set(t.Context(), b, "github/default", standing.Switch{By: "bob"}); err != nil || set {
+		t.Errorf("switched off twice: %v %v", set, err)
+	}
+	if got := status("/webhooks/github/default", github); got != http.StatusGone {
+		t.Errorf("switched off: %d", got)
+	}
+	if got := status("/webhooks/github/eu", eu); got != http.StatusAccepted {
+		t.Errorf("another source: %d", got)
+	}
+	if err := standing.Off.Unset(t.Context(), b, "github/default"); err != nil {
+		t.Fatal(err)
+	}
+	until(false)
+	if got := status("/webhooks/github", github); got != http.StatusAccepted {
+		t.Errorf("resumed: %d", got)
 	}
 }

@@ -4,7 +4,10 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"slices"
+	"time"
 
+	"github.com/belay-hooks/belay/internal/standing"
 	"github.com/belay-hooks/belay/pkg/handler"
 	"github.com/belay-hooks/belay/pkg/stream"
 )
@@ -43,4 +46,23 @@ func answerOf(r *handler.Response) stream.Answer {
 		a.Status = http.StatusOK
 	}
 	return a
+}
+
+// switchOff switches the source of an event off whose chain says that nothing is
+// there any more for what it sends, where the source lets it: see
+// [handler.Chain.SwitchOff].
+func (r *runner) switchOff(ctx context.Context, t *task, o outcome) error {
+	if o.response == nil || o.response.Status != http.StatusGone {
+		return nil
+	}
+	source := t.event.Receiver + "/" + t.event.SourceID
+	if !slices.Contains(r.chain.SwitchOff, source) {
+		return nil
+	}
+	return stream.WaitOut(ctx, func() error {
+		_, err := standing.Off.Set(ctx, r.config.Broker, source, standing.Switch{
+			By: "chain " + r.chain.Name, Why: "handler " + o.handler + " answered 410 to the event " + t.event.ID, At: time.Now().UTC(),
+		})
+		return err
+	})
 }

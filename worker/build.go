@@ -28,14 +28,10 @@ func Chains(file *config.File, b *stream.Broker, log *slog.Logger) ([]handler.Ch
 			Earliest: c.Start == "earliest", Concurrency: c.Concurrency,
 			Checkpoint: c.Checkpoint == config.CheckpointAlways,
 			Ordered:    c.Ordered, MaxWaiting: c.MaxWaiting, MaxWaitingBytes: c.MaxWaitingBytes,
+			SwitchOff: file.SwitchedOffBy(c.From),
 		}
 		chain.Since, _ = c.StartTime()
-		if c.Retry != nil {
-			chain.Retry = handler.Retry{
-				Attempts: c.Retry.Attempts, First: c.Retry.First.Std(), Factor: c.Retry.Factor,
-				Max: c.Retry.Max.Std(), Jitter: c.Retry.Jitter, GiveUp: c.Retry.GiveUp.Std(),
-			}
-		}
+		chain.Retry = policy(c.Retry)
 		var err error
 		if chain.When, err = newCondition("when", c.When); err != nil {
 			problems = append(problems, under(path, err))
@@ -57,10 +53,21 @@ func Chains(file *config.File, b *stream.Broker, log *slog.Logger) ([]handler.Ch
 	return chains, errors.Join(problems...)
 }
 
+// policy is a retry policy of the file; without one it is the zero value.
+func policy(r *config.Retry) handler.Retry {
+	if r == nil {
+		return handler.Retry{}
+	}
+	return handler.Retry{
+		Attempts: r.Attempts, First: r.First.Std(), Factor: r.Factor,
+		Max: r.Max.Std(), Jitter: r.Jitter, GiveUp: r.GiveUp.Std(),
+	}
+}
+
 func newStep(chain string, h *config.Handler, client *http.Client, b *stream.Broker, log *slog.Logger) (handler.Step, error) {
 	step := handler.Step{
 		Order: h.Order, Name: h.Name, From: h.From, Timeout: h.Timeout.Std(),
-		Checkpoint: h.Checkpoint == config.CheckpointAlways,
+		Checkpoint: h.Checkpoint == config.CheckpointAlways, Retry: policy(h.Retry),
 	}
 	var err error
 	if step.When, err = newCondition("when", h.When); err != nil {

@@ -218,6 +218,16 @@ func firstLines(stack []byte, n int) string {
 	return strings.Join(lines[:min(n, len(lines))], "\n")
 }
 
+// policy is what the retries of a step go by: its own policy, or the chain's.
+func (r *runner) policy(step string) handler.Retry {
+	for i := range r.steps {
+		if r.steps[i].Name == step && r.steps[i].Retry != (handler.Retry{}) {
+			return r.steps[i].Retry
+		}
+	}
+	return r.chain.Retry
+}
+
 // failed turns the error of a handler, or of the condition before it, into an
 // outcome.
 func (r *runner) failed(t *task, step string, o outcome, err error) outcome {
@@ -228,15 +238,16 @@ func (r *runner) failed(t *task, step string, o outcome, err error) outcome {
 		p.Failed++
 		p.Fail(standing.Failure{Handler: step, Attempt: p.Failed, Time: time.Now().UTC(), Error: err.Error()})
 	}
+	policy := r.policy(step)
 	age := p.Age(t.event.Time)
-	wait, more := r.chain.Retry.Next(max(p.Failed, 1), age, rand.Float64())
+	wait, more := policy.Next(max(p.Failed, 1), age, rand.Float64())
 	switch {
 	case handler.IsNever(err):
 		o.kind, o.reason = dead, reasonNever
 		if condition := (*conditionError)(nil); errors.As(err, &condition) {
 			o.reason = reasonCondition
 		}
-	case age >= r.chain.Retry.GiveUp:
+	case age >= policy.GiveUp:
 		o.kind, o.reason = dead, reasonAge
 	case later:
 		o.kind, o.wait = again, max(delay, 0)

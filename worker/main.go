@@ -63,7 +63,10 @@ func (m *mainProgram) all(file *config.File) ([]handler.Chain, error) {
 	if err != nil {
 		return nil, file.Locate(err)
 	}
-	chains = append(chains, m.chains...)
+	for _, c := range m.chains {
+		c.SwitchOff = append(file.SwitchedOffBy(c.From), c.SwitchOff...)
+		chains = append(chains, c)
+	}
 	return chains, Validate(chains)
 }
 

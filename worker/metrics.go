@@ -13,6 +13,7 @@ type metrics struct {
 	events   *prometheus.CounterVec
 	dead     *prometheus.CounterVec
 	handlers *prometheus.HistogramVec
+	paused   *prometheus.GaugeVec
 	ordered  *orderedMetrics
 }
 
@@ -27,6 +28,10 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Name: "belay_worker_dead_letters_total",
 			Help: "Events that a chain has given up, by reason.",
 		}, []string{"chain", "reason"}),
+		paused: f.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "belay_worker_chain_paused",
+			Help: "1 for a chain that an operator has paused.",
+		}, []string{"chain"}),
 		ordered: newOrderedMetrics(f),
 		handlers: f.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "belay_worker_handler_seconds",

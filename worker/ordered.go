@@ -43,9 +43,13 @@ type ended struct {
 
 // runOrdered runs the shards that fall to this process. See [stream.Broker.Split].
 func (r *runner) runOrdered(fetch, work context.Context) {
-	r.config.Broker.Split(fetch, work, stream.SplitConfig{
-		Name: r.chain.Name, Parts: len(r.incoming), Lease: r.config.Lease, Run: r.ownShard,
-	})
+	for fetch.Err() == nil {
+		open, closed := r.gate.Open(fetch)
+		r.config.Broker.Split(open, work, stream.SplitConfig{
+			Name: r.chain.Name, Parts: len(r.incoming), Lease: r.config.Lease, Run: r.ownShard,
+		})
+		closed()
+	}
 }
 
 // ownShard handles the events of a shard until fetch ends, or the shard is lost.

@@ -23,6 +23,7 @@ type runner struct {
 	steps    []handler.Step
 	log      *slog.Logger
 	slots    stream.Slots
+	gate     *gate
 	ledgers  []*stream.Ledger // by shard
 	incoming []*stream.Consumer
 	parked   *stream.Consumer
@@ -52,6 +53,7 @@ func (w *Worker) newRunner(ctx context.Context, c handler.Chain) (*runner, error
 		Worker: w, chain: c, steps: c.Sorted(),
 		log:      w.config.Logger.With("chain", c.Name),
 		slots:    stream.NewSlots(c.Concurrency),
+		gate:     &gate{chain: c.Name, switches: w.paused, metrics: w.metrics},
 		progress: standing.NewLog(b),
 	}
 	patterns := make([]event.Pattern, len(c.Events))
@@ -81,6 +83,11 @@ func (w *Worker) newRunner(ctx context.Context, c handler.Chain) (*runner, error
 }
 
 func (r *runner) run(fetch, work context.Context) {
+	if leave, err := r.config.Broker.Attend(r.chain.Name); err != nil {
+		r.log.Warn("the chain is shown as one that nobody runs", "error", err)
+	} else {
+		defer leave()
+	}
 	var wg sync.WaitGroup
 	shards := len(r.incoming)
 	pull := 2 * (r.chain.Concurrency + shards - 1) / shards
@@ -93,7 +100,7 @@ func (r *runner) run(fetch, work context.Context) {
 		}
 		wg.Go(func() {
 			consumer.Run(fetch, work, stream.RunConfig{
-				Pull: pull, Slots: r.slots, Ledger: r.ledgers[shard],
+				Pull: pull, Slots: r.slots, Open: r.gate.Open, Ledger: r.ledgers[shard],
 				Handle: func(ctx context.Context, h *stream.Held) {
 					r.handle(ctx, &task{Place: stream.Place{Shard: shard, Seq: h.Seq}, held: h, touched: h.Touched})
 				},
@@ -102,7 +109,7 @@ func (r *runner) run(fetch, work context.Context) {
 	}
 	wg.Go(func() { r.runReplays(fetch, work) })
 	wg.Go(func() {
-		r.parked.Run(fetch, work, stream.RunConfig{Pull: pull, Slots: r.slots, Handle: r.handleParked})
+		r.parked.Run(fetch, work, stream.RunConfig{Pull: pull, Slots: r.slots, Open: r.gate.Open, Handle: r.handleParked})
 	})
 	wg.Wait()
 }

@@ -18,7 +18,7 @@ import (
 // outage of the broker is waited out here, so that only the end of the process can
 // repeat handlers, and only before the first write of a line:
 //
-//	done, responded   [PROGRESS: ended] → DONE → ack
+//	done, responded   [STATE: source off] → [PROGRESS: ended] → DONE → ack
 //	filtered          the same
 //	passed            ack; the same if the chain has worked on the event before
 //	again, soon       PROGRESS → nak with the delay
@@ -41,7 +41,9 @@ func (r *runner) settle(ctx context.Context, t *task, o outcome) (v stream.Verdi
 			v, err = r.pass(ctx, t)
 		}
 	case done, responded, filtered:
-		v, err = r.end(ctx, t, o)
+		if err = r.switchOff(ctx, t, o); err == nil {
+			v, err = r.end(ctx, t, o)
+		}
 	case dead:
 		if err = r.bury(ctx, t, &o); err == nil {
 			v, err = r.end(ctx, t, o)

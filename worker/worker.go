@@ -11,6 +11,7 @@
 //	replay.go    replay: stored events once more, as operators order
 //	settle.go    settle: the outcome to durable writes and an ack
 //	progress.go  progress: where a chain stands in an event that failed
+//	pause.go     the gate of a chain that an operator pauses
 package worker
 
 import (
@@ -55,6 +56,7 @@ type Config struct {
 type Worker struct {
 	config  Config
 	metrics *metrics
+	paused  *standing.Switches
 
 	mu      sync.Mutex
 	current *chains
@@ -79,7 +81,10 @@ func New(ctx context.Context, c Config, all ...handler.Chain) (*Worker, error) {
 	if c.ShortRetry == 0 {
 		c.ShortRetry = 10 * time.Second
 	}
-	w := &Worker{config: c, metrics: newMetrics(c.Metrics), changed: make(chan struct{}), replays: newReplays()}
+	w := &Worker{
+		config: c, metrics: newMetrics(c.Metrics), changed: make(chan struct{}),
+		replays: newReplays(), paused: standing.NewSwitches(standing.Paused),
+	}
 	var err error
 	w.current, err = w.setUp(ctx, all)
 	if err != nil {
@@ -157,6 +162,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	running.Go(func() {
 		w.config.Broker.Bucket(stream.State).WatchFiltered(ctx, standing.JobKeys, w.replays.watcher(w.config.Logger))
 	})
+	running.Go(func() { w.paused.Follow(ctx, w.config.Broker, w.config.Logger) })
 	for {
 		w.mu.Lock()
 		set, changed := w.current, w.changed

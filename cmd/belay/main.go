@@ -46,6 +46,8 @@ type cli struct {
 	Replay      replayCmd      `cmd:"" help:"Let a chain handle stored events again."`
 	Events      eventsCmd      `cmd:"" help:"Look at a stored event."`
 	Erase       eraseCmd       `cmd:"" help:"Erase all that is kept of one event."`
+	Chains      chainsCmd      `cmd:"" help:"Look at the chains and their backlogs; pause, resume or delete one."`
+	Sources     sourcesCmd     `cmd:"" help:"Look at the sources; switch one off or on."`
 	Jobs        jobsCmd        `cmd:"" help:"Look at, pause and cancel the work over many events."`
 	New         newCmd         `cmd:"" help:"Write a new project."`
 	Receivers   receiversCmd   `cmd:"" help:"List the providers that Belay knows, or explain how to set one up."`

@@ -16,6 +16,7 @@ import (
 	"github.com/belay-hooks/belay/internal/localnats"
 	"github.com/belay-hooks/belay/internal/program"
 	"github.com/belay-hooks/belay/internal/sources"
+	"github.com/belay-hooks/belay/internal/standing"
 	"github.com/belay-hooks/belay/outbox"
 	"github.com/belay-hooks/belay/pkg/config"
 	"github.com/belay-hooks/belay/pkg/receiver"
@@ -256,9 +257,14 @@ func (n *node) addRoles(ctx context.Context) (err error) {
 		n.Add("console", n.console)
 	}
 	if n.cmd.runs("ingress") {
+		off := standing.NewSwitches(standing.Off)
+		n.Add("switches", service.Func(func(ctx context.Context) error {
+			off.Follow(ctx, n.broker, n.Log)
+			return nil
+		}))
 		n.ingress, err = ingress.New(ingress.Config{
 			Addr: n.cmd.IngressAddr, Prefix: n.cmd.Prefix, PublicURL: n.cmd.PublicURL, TrustedProxies: n.cmd.TrustedProxies,
-			CertFile: n.cmd.TLSCert, KeyFile: n.cmd.TLSKey, MaxBytes: n.cmd.MaxBytesInFlight, MaxRequests: n.cmd.MaxRequestsInFlight,
+			CertFile: n.cmd.TLSCert, KeyFile: n.cmd.TLSKey, MaxBytes: n.cmd.MaxBytesInFlight, MaxRequests: n.cmd.MaxRequestsInFlight, Off: off,
 		}, n.sources, n.broker, n.Log, n.Ops.Registry())
 		if err != nil {
 			return err

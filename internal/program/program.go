@@ -100,18 +100,6 @@ func (p *Program) ready(ctx context.Context) error {
 	return p.Broker.Ready(ctx)
 }
 
-// Open is a component that waits for the broker and its streams, which make the
-// program ready.
-func (p *Program) Open() service.Component {
-	return service.Func(func(ctx context.Context) error {
-		if err := p.open(ctx); err != nil {
-			return err
-		}
-		<-ctx.Done()
-		return nil
-	})
-}
-
 // WhenOpen runs a component once the broker and its streams are there.
 func (p *Program) WhenOpen(c service.Component) service.Component {
 	return service.Func(func(ctx context.Context) error {

@@ -67,7 +67,13 @@ type Source struct {
 	RateLimit *RateLimit `yaml:"rate_limit"`
 	// Answer lets a chain answer the sender. Nil: the receiver's success answer.
 	Answer *Answer `yaml:"answer"`
+	// Gone is what a chain's Response of status 410 does. "switch_off": the source
+	// answers 410 until an operator resumes it. Empty: nothing more than any other.
+	Gone string `yaml:"gone"`
 }
+
+// GoneSwitchesOff is the value of a source's gone that lets a chain switch it off.
+const GoneSwitchesOff = "switch_off"
 
 // RateLimit is how many webhooks of a source one ingress accepts.
 type RateLimit struct {
@@ -86,6 +92,19 @@ func (s *Source) Name() string { return s.Receiver + "/" + s.ID }
 // Selects reports whether the chain takes events of the source, some or all.
 func (c *Chain) Selects(s *Source) bool {
 	return len(c.From) == 0 || slices.Contains(c.From, s.Receiver) || slices.Contains(c.From, s.Name())
+}
+
+// SwitchedOffBy are the names of the sources that a Response 410 switches off of a
+// chain that takes events of these receivers and sources; none: of all.
+func (f *File) SwitchedOffBy(from []string) []string {
+	var names []string
+	for i := range f.Sources {
+		s := &f.Sources[i]
+		if s.Gone == GoneSwitchesOff && (&Chain{From: from}).Selects(s) {
+			names = append(names, s.Name())
+		}
+	}
+	return names
 }
 
 // Chain finds a chain by its name; nil if there is none.
@@ -154,6 +173,8 @@ type Handler struct {
 	Timeout Duration `yaml:"timeout"`
 	// Checkpoint is the chain's, for this handler alone.
 	Checkpoint string `yaml:"checkpoint"`
+	// Retry is what happens after this step has failed. Nil: what its chain says.
+	Retry *Retry `yaml:"retry"`
 	// HTTP forwards the event to an address.
 	HTTP *HTTP `yaml:"http"`
 	// Notify tells subscribers of the event.

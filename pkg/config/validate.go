@@ -111,6 +111,9 @@ func (v *validator) sources() map[string]bool {
 			v.wrong(path+".max_header", fmt.Sprint(s.MaxHeader), fmt.Sprintf("want 1 to %d bytes", maxHeaderLimit))
 		}
 		v.rateLimit(s.RateLimit, path+".rate_limit")
+		if s.Gone != "" && s.Gone != GoneSwitchesOff {
+			v.wrong(path+".gone", s.Gone, "want switch_off, or nothing")
+		}
 		if !receiver || !id {
 			continue
 		}
@@ -176,6 +179,7 @@ func (v *validator) chain(c *Chain, path string, names map[string]bool) {
 		h, path := &c.Handlers[i], element(path+".handlers", i)
 		v.unique(seen, path+".name", h.Name, "handler")
 		v.from(path+".from", h.From, names)
+		v.retry(h.Retry, path+".retry")
 		v.handler(h, path)
 	}
 }

@@ -47,6 +47,10 @@ type Chain struct {
 	// more until some are handled.
 	MaxWaiting      int
 	MaxWaitingBytes int64
+	// SwitchOff are the sources (github/eu) that a [Response] of status 410 of this
+	// chain switches off: their webhooks are answered 410 until an operator resumes
+	// them. In the configuration file: gone: switch_off of a source.
+	SwitchOff []string
 	// Retry is the policy after a failed handler. The zero value is
 	// [DefaultRetry].
 	Retry Retry
@@ -78,6 +82,8 @@ type Step struct {
 	Checkpoint bool
 	// Timeout bounds one run. 0: 30 s.
 	Timeout time.Duration
+	// Retry is the policy after this step has failed. The zero value is the chain's.
+	Retry Retry
 	// Handler is the code.
 	Handler Handler
 }
@@ -128,6 +134,9 @@ func (c *Chain) Validate() error {
 			return fmt.Errorf("chain %s: step %s has no handler", c.Name, s.Name)
 		case s.Timeout < 0:
 			return fmt.Errorf("chain %s: step %s: timeout is %v: want more than 0", c.Name, s.Name, s.Timeout)
+		}
+		if err := s.Retry.Validate(); err != nil {
+			return fmt.Errorf("chain %s: step %s: retry: %w", c.Name, s.Name, err)
 		}
 		seen[s.Name] = true
 	}

@@ -168,6 +168,9 @@ type RunConfig struct {
 	Ask int
 	// Slots bounds how many of them are worked on at once.
 	Slots Slots
+	// Open waits as long as nothing is to be taken, and returns a context that ends
+	// when that is so again, or ctx ends. nil: messages are always taken.
+	Open func(ctx context.Context) (context.Context, context.CancelFunc)
 	// Ledger recognises what was finished before; nil for a stream of work,
 	// which forgets what is acknowledged.
 	Ledger *Ledger
@@ -181,7 +184,7 @@ type RunConfig struct {
 // work, which should end later than fetch. Trouble with the broker is waited
 // out.
 func (c *Consumer) Run(fetch, work context.Context, rc RunConfig) {
-	r := &run{Consumer: c, RunConfig: rc, held: make(map[uint64]*Held), room: make(Slots, rc.Pull), idle: make(chan *Held)}
+	r := &run{Consumer: c, RunConfig: rc, held: make(map[uint64]*Held), room: make(Slots, rc.Pull), idle: make(chan taken)}
 	extending, stop := context.WithCancel(context.WithoutCancel(work))
 	var extender sync.WaitGroup
 	extender.Go(func() { r.extendAll(extending) })
@@ -192,22 +195,34 @@ func (c *Consumer) Run(fetch, work context.Context, rc RunConfig) {
 	}
 	defer r.running.Wait()
 	defer close(r.idle)
+	for fetch.Err() == nil {
+		open, closed := fetch, func() {}
+		if rc.Open != nil {
+			open, closed = rc.Open(fetch)
+		}
+		r.take(open, work)
+		closed()
+	}
+}
+
+// take takes messages until open ends.
+func (r *run) take(open, work context.Context) {
 	// The pause after trouble; it grows while the trouble lasts.
 	pause := time.Duration(0)
-	for fetch.Err() == nil {
-		err := r.pull(fetch, work)
+	for open.Err() == nil {
+		err := r.pull(open, work)
 		switch {
 		case err == nil:
 			pause = 0
 			continue
-		case fetch.Err() != nil:
+		case open.Err() != nil:
 			return
 		case pause > time.Second:
-			c.b.log.Warn("cannot take messages, trying again", "stream", c.stream, "consumer", c.name, "error", err)
+			r.b.log.Warn("cannot take messages, trying again", "stream", r.stream, "consumer", r.name, "error", err)
 		}
 		pause = min(max(2*pause, 50*time.Millisecond), 2*time.Second)
 		select {
-		case <-fetch.Done():
+		case <-open.Done():
 		case <-time.After(pause):
 		}
 	}
@@ -218,27 +233,34 @@ type run struct {
 	*Consumer
 	RunConfig
 	room    Slots      // one for each message held
-	idle    chan *Held // where those wait that worked on a message, for the next
+	idle    chan taken // where those wait that worked on a message, for the next
 	running sync.WaitGroup
 
 	mu   sync.Mutex
 	held map[uint64]*Held
 }
 
+// taken is a message, and the context that it was taken in: once that has ended it
+// is not begun with.
+type taken struct {
+	open context.Context
+	held *Held
+}
+
 // pull asks the broker for as many messages as there is room for, and starts
 // each as it comes.
-func (r *run) pull(fetch, work context.Context) error {
+func (r *run) pull(open, work context.Context) error {
 	// The client leaves a subscription behind where it cannot send its request, so
 	// it is not asked to without a connection.
-	if err := r.b.Ready(fetch); err != nil {
+	if err := r.b.Ready(open); err != nil {
 		return err
 	}
 	if r.Ledger != nil {
-		if err := r.Ledger.load(fetch, r.Consumer); err != nil {
+		if err := r.Ledger.load(open, r.Consumer); err != nil {
 			return err
 		}
 	}
-	n := r.reserve(fetch)
+	n := r.reserve(open)
 	if n == 0 {
 		return nil
 	}
@@ -248,7 +270,7 @@ func (r *run) pull(fetch, work context.Context) error {
 		return brokerError(err)
 	}
 	for msg := range batch.Messages() {
-		if r.start(fetch, work, msg) {
+		if r.start(open, work, msg) {
 			n--
 		}
 	}
@@ -263,15 +285,15 @@ func (r *run) pull(fetch, work context.Context) error {
 }
 
 // reserve waits until there is room for as many as are asked for, and takes all
-// there is. It returns 0 when fetch has ended.
-func (r *run) reserve(fetch context.Context) int {
+// there is. It returns 0 when open has ended.
+func (r *run) reserve(open context.Context) int {
 	n, ask := 0, r.Ask
 	if ask == 0 {
 		ask = (r.Pull + 1) / 2
 	}
 	for ; n < ask; n++ {
 		select {
-		case <-fetch.Done():
+		case <-open.Done():
 			r.release(n)
 			return 0
 		case r.room <- struct{}{}:
@@ -294,7 +316,7 @@ func (r *run) release(n int) {
 
 // start puts a message to work and reports whether it took one of the places
 // that were reserved.
-func (r *run) start(fetch, work context.Context, msg jetstream.Msg) bool {
+func (r *run) start(open, work context.Context, msg jetstream.Msg) bool {
 	h, err := newHeld(msg)
 	if err != nil {
 		r.b.log.Error("the broker handed out a message without metadata", "stream", r.stream, "error", err)
@@ -311,18 +333,19 @@ func (r *run) start(fetch, work context.Context, msg jetstream.Msg) bool {
 	r.held[h.Seq] = h
 	r.mu.Unlock()
 	select {
-	case r.idle <- h:
+	case r.idle <- taken{open, h}:
 	default:
-		r.running.Go(func() { r.workOn(fetch, work, h) })
+		r.running.Go(func() { r.workOn(work, taken{open, h}) })
 	}
 	return true
 }
 
 // workOn works on a message, and on those that come after. A goroutine that has
 // done so before has the stack for it already.
-func (r *run) workOn(fetch, work context.Context, h *Held) {
-	for more := true; more; h, more = <-r.idle {
-		r.work(fetch, work, h)
+func (r *run) workOn(work context.Context, t taken) {
+	for more := true; more; t, more = <-r.idle {
+		h := t.held
+		r.work(t.open, work, h)
 		r.mu.Lock()
 		if r.held[h.Seq] == h {
 			delete(r.held, h.Seq)
@@ -332,7 +355,7 @@ func (r *run) workOn(fetch, work context.Context, h *Held) {
 	}
 }
 
-func (r *run) work(fetch, work context.Context, h *Held) {
+func (r *run) work(open, work context.Context, h *Held) {
 	if l := r.Ledger; l != nil {
 		finished, begun, current := l.knows(h.Seq)
 		switch {
@@ -349,10 +372,10 @@ func (r *run) work(fetch, work context.Context, h *Held) {
 		h.Touched = h.Deliveries > 1
 	}
 	select {
-	case <-fetch.Done():
+	case <-open.Done():
 	case r.Slots <- struct{}{}:
 		defer func() { <-r.Slots }()
-		if fetch.Err() == nil {
+		if open.Err() == nil {
 			r.Handle(work, h)
 			return
 		}

@@ -82,17 +82,3 @@ func (b *Broker) RemoveConsumer(ctx context.Context, stream, name string) error 
 	}
 	return nil
 }
-
-// Parked is how many events a chain has in RETRY, waiting and due.
-func (b *Broker) Parked(ctx context.Context, chain string) (uint64, error) {
-	s, err := b.stream(ctx, Retry)
-	if err != nil {
-		return 0, err
-	}
-	// A stream of work allows no second consumer that could count.
-	info, err := s.Info(ctx, jetstream.WithSubjectFilter("belay.retry.*."+chain+".>"))
-	if err != nil {
-		return 0, fmt.Errorf("look up the stream %s: %w", Retry, brokerError(err))
-	}
-	return uint64(len(info.State.Subjects)), nil
-}

@@ -60,6 +60,9 @@ func RetryDue(chain string, p Place) string { return "belay.retry.due." + chain 
 // RetryDueAll selects all that is due of a chain.
 func RetryDueAll(chain string) string { return "belay.retry.due." + chain + ".>" }
 
+// retryAllOf selects what a chain has parked, waiting and due.
+func retryAllOf(chain string) string { return "belay.retry.*." + chain + ".>" }
+
 // RetryAll selects what is parked of one event in a chain, waiting and due.
 func RetryAll(chain string, p Place) string { return "belay.retry.*." + chain + "." + p.String() }
 
