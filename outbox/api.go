@@ -45,6 +45,8 @@ type shown struct {
 type shownSecret struct {
 	Created time.Time `json:"created"`
 	Expires time.Time `json:"expires,omitzero"`
+	// PublicKey is what signatures are verified with that are asymmetric.
+	PublicKey string `json:"public_key,omitempty"`
 }
 
 func (c caller) shown(s *Subscription) *shown {
@@ -59,7 +61,11 @@ func (c caller) shown(s *Subscription) *shown {
 		v.PrivateFilters = nil
 	}
 	for _, secret := range s.secrets {
-		v.Secrets = append(v.Secrets, shownSecret{Created: secret.Created, Expires: secret.Expires})
+		one := shownSecret{Created: secret.Created, Expires: secret.Expires}
+		if public := schemes[s.Signing].public; public != nil {
+			one.PublicKey = public(secret.Text)
+		}
+		v.Secrets = append(v.Secrets, one)
 	}
 	return v
 }

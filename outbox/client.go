@@ -66,23 +66,25 @@ type answer struct {
 	truncated bool
 }
 
-// post makes one attempt: it signs the body and sends it.
-func (c *client) post(ctx context.Context, d *delivery, s *Subscription, body []byte, now time.Time) answer {
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+// post makes one attempt: it writes the request as the subscription wants it, signs
+// it and sends it.
+func (c *client) post(ctx context.Context, d *delivery, s *Subscription, data []byte, now time.Time) answer {
+	timeout := c.timeout
+	if s.Timeout != 0 {
+		timeout = time.Duration(s.Timeout)
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
+	header := http.Header{"User-Agent": {c.userAgent}}
+	body, err := s.fill(header, d, data, now)
+	if err != nil {
+		return failed(err)
+	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, s.URL, bytes.NewReader(body))
 	if err != nil {
 		return failed(err)
 	}
-	r.Header.Set("User-Agent", c.userAgent)
-	if d.event.ContentType != "" {
-		r.Header.Set("Content-Type", d.event.ContentType)
-	}
-	if d.event.To == "" { // who has given a URL of its own for this has no secret to verify with
-		if err := s.sign(r.Header, request{id: d.id, at: now, body: body}); err != nil {
-			return failed(err)
-		}
-	}
+	r.Header = header
 	response, err := c.http.Do(r)
 	if err != nil {
 		return failed(err)

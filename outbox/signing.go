@@ -19,6 +19,8 @@ type Signing string
 const (
 	// SigningV1 is the symmetric signature of Standard Webhooks.
 	SigningV1 Signing = "v1"
+	// SigningV1a is the asymmetric one: subscribers verify with a public key.
+	SigningV1a Signing = "v1a"
 	// SigningASPNet is the header ms-signature of ASP.NET WebHooks.
 	SigningASPNet Signing = "ms-signature"
 	// SigningHub is the header X-Hub-Signature-256, as of GitHub.
@@ -64,6 +66,8 @@ type scheme struct {
 	check func(text string) string
 	// sign sets the headers. There is one secret at least.
 	sign func(header http.Header, r request, secrets []string) error
+	// public is what the subscriber verifies with, if that is not the secret.
+	public func(text string) string
 }
 
 // schemes are all ways to sign.
@@ -72,6 +76,20 @@ var schemes = map[Signing]scheme{
 		generate: func() string { return webhook.NewSecret().Reveal() },
 		check:    checkStandardSecret,
 		sign:     signStandard,
+	},
+	SigningV1a: {
+		generate: func() string { return webhook.NewPrivateKey().Reveal() },
+		check: func(text string) string {
+			if _, err := webhook.ParsePrivateKey(text); err != nil {
+				return "want whsk_ and the base64 of an Ed25519 key; without this field one is made"
+			}
+			return ""
+		},
+		sign: signAsymmetric,
+		public: func(text string) string {
+			key, _ := webhook.ParsePrivateKey(text) // it was checked; of none there is none
+			return key.Public().String()
+		},
 	},
 	SigningASPNet: {
 		generate: newTextSecret,
@@ -104,14 +122,27 @@ func checkStandardSecret(text string) string {
 }
 
 func signStandard(header http.Header, r request, texts []string) error {
-	secrets := make([]webhook.Secret, len(texts))
+	keys := make([]webhook.SigningKey, len(texts))
 	for i, text := range texts {
-		var err error
-		if secrets[i], err = webhook.ParseSecret(text); err != nil {
+		secret, err := webhook.ParseSecret(text)
+		if err != nil {
 			return err
 		}
+		keys[i] = secret
 	}
-	return webhook.Sign(header, r.id, r.at, r.body, secrets...)
+	return webhook.Sign(header, r.id, r.at, r.body, keys...)
+}
+
+func signAsymmetric(header http.Header, r request, texts []string) error {
+	keys := make([]webhook.SigningKey, len(texts))
+	for i, text := range texts {
+		key, err := webhook.ParsePrivateKey(text)
+		if err != nil {
+			return err
+		}
+		keys[i] = key
+	}
+	return webhook.Sign(header, r.id, r.at, r.body, keys...)
 }
 
 // newTextSecret makes a secret of 32 random bytes for the schemes whose key is the

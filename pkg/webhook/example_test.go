@@ -62,3 +62,16 @@ func ExampleSign() {
 	// <nil>
 	// true
 }
+
+// A sender with a private key: subscribers keep no secret, only its public half.
+func ExamplePrivateKey() {
+	key := webhook.NewPrivateKey()
+	header, body := http.Header{}, []byte(`{"hello":"world"}`)
+	if err := webhook.Sign(header, "msg_1", time.Now(), body, key); err != nil {
+		fmt.Println(err)
+		return
+	}
+	public, err := webhook.ParsePublicKey(key.Public().String())
+	fmt.Println(err, webhook.Verify(header, body, time.Now(), webhook.Tolerance, public))
+	// Output: <nil> <nil>
+}

@@ -3,6 +3,7 @@ package webhook
 import (
 	"crypto/hmac"
 	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/base64"
 	"net/http"
 	"strconv"
@@ -17,11 +18,19 @@ const (
 	maxID = 256
 )
 
+// A SigningKey is what webhooks are signed with: a [Secret] or a [PrivateKey].
+type SigningKey interface {
+	// IsZero reports whether it is no key.
+	IsZero() bool
+	// sign returns the signature with its mark.
+	sign(id, timestamp string, body []byte) string
+}
+
 // Sign sets the three headers of the webhook with this id and body, attempted at
-// the time at. Give every secret that is in use: during a rotation the new and
-// the old one, newest first. It fails with [ErrIDMissing], [ErrIDMalformed],
+// the time at. Give every key that is in use: during a rotation the new and the
+// old one, newest first. It fails with [ErrIDMissing], [ErrIDMalformed],
 // [ErrTimestampMalformed] (before 1970) or [ErrNoSecret], and then sets nothing.
-func Sign(header http.Header, id string, at time.Time, body []byte, secrets ...Secret) error {
+func Sign(header http.Header, id string, at time.Time, body []byte, keys ...SigningKey) error {
 	if err := checkID(id); err != nil {
 		return err
 	}
@@ -29,10 +38,10 @@ func Sign(header http.Header, id string, at time.Time, body []byte, secrets ...S
 		return ErrTimestampMalformed
 	}
 	timestamp := strconv.FormatInt(at.Unix(), 10)
-	signatures := make([]string, 0, len(secrets))
-	for _, s := range secrets {
-		if !s.IsZero() {
-			signatures = append(signatures, v1+","+s.sign(id, timestamp, body))
+	signatures := make([]string, 0, len(keys))
+	for _, k := range keys {
+		if !k.IsZero() {
+			signatures = append(signatures, k.sign(id, timestamp, body))
 		}
 	}
 	if len(signatures) == 0 {
@@ -44,12 +53,20 @@ func Sign(header http.Header, id string, at time.Time, body []byte, secrets ...S
 	return nil
 }
 
-// sign returns the v1 signature without its mark.
 func (s Secret) sign(id, timestamp string, body []byte) string {
 	mac := hmac.New(sha256.New, *s.key)
 	mac.Write([]byte(id + "." + timestamp + "."))
 	mac.Write(body)
-	return base64.StdEncoding.EncodeToString(mac.Sum(nil))
+	return v1 + "," + base64.StdEncoding.EncodeToString(mac.Sum(nil))
+}
+
+// verify compares in constant time, and does not stop at the first success.
+func (s Secret) verify(given []string, id, timestamp string, body []byte) bool {
+	found, want := 0, []byte(s.sign(id, timestamp, body))
+	for _, signature := range given {
+		found |= subtle.ConstantTimeCompare([]byte(signature), want)
+	}
+	return found == 1
 }
 
 func checkID(id string) error {

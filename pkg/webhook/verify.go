@@ -1,7 +1,6 @@
 package webhook
 
 import (
-	"crypto/subtle"
 	"net/http"
 	"strconv"
 	"strings"
@@ -15,11 +14,19 @@ const Tolerance = 5 * time.Minute
 // maxDigits bounds a timestamp: 11 digits last beyond the year 5000.
 const maxDigits = 11
 
-// Verify accepts a webhook that one of the secrets has signed and whose
+// A VerifyingKey is what webhooks are verified with: a [Secret] or a [PublicKey].
+type VerifyingKey interface {
+	// IsZero reports whether it is no key.
+	IsZero() bool
+	// verify tells whether one of the signatures, with their marks, is by the key.
+	verify(signatures []string, id, timestamp string, body []byte) bool
+}
+
+// Verify accepts a webhook that one of the keys has signed and whose
 // timestamp is within the tolerance of now. The body must be the bytes as they
 // were received. Signatures of unknown versions are passed over. It compares in
 // constant time and fails with one of the Err… constants.
-func Verify(header http.Header, body []byte, now time.Time, tolerance time.Duration, secrets ...Secret) error {
+func Verify(header http.Header, body []byte, now time.Time, tolerance time.Duration, keys ...VerifyingKey) error {
 	id, err := single(header, HeaderID, ErrIDMissing, ErrIDMalformed)
 	if err != nil {
 		return err
@@ -38,27 +45,26 @@ func Verify(header http.Header, body []byte, now time.Time, tolerance time.Durat
 	if len(given) == 0 {
 		return ErrSignatureMissing
 	}
-	return match(given, id, timestamp, body, secrets)
+	return match(given, id, timestamp, body, keys)
 }
 
-// match compares every signature with that of every secret, and does not stop
-// at the first success: the time says nothing about which one matched.
-func match(given []string, id, timestamp string, body []byte, secrets []Secret) error {
-	found, usable := 0, false
-	for _, s := range secrets {
-		if s.IsZero() {
+// match tries every key, and does not stop at the first success: the time says
+// nothing about which one matched.
+func match(given []string, id, timestamp string, body []byte, keys []VerifyingKey) error {
+	found, usable := false, false
+	for _, k := range keys {
+		if k.IsZero() {
 			continue
 		}
 		usable = true
-		want := []byte(s.sign(id, timestamp, body))
-		for _, signature := range given {
-			found |= subtle.ConstantTimeCompare([]byte(signature), want)
+		if k.verify(given, id, timestamp, body) {
+			found = true
 		}
 	}
 	switch {
 	case !usable:
 		return ErrNoSecret
-	case found == 0:
+	case !found:
 		return ErrSignatureWrong
 	}
 	return nil
@@ -100,15 +106,16 @@ func checkTimestamp(text string, now time.Time, tolerance time.Duration) error {
 	return nil
 }
 
-// signatures returns the v1 signatures of the header without their mark. Some
+// signatures returns the v1 and v1a signatures of the header, with their marks. Some
 // senders separate them by ", ", which leaves a comma at an item's end.
 func signatures(header http.Header) []string {
 	var found []string
 	for _, line := range header.Values(HeaderSignature) {
 		for item := range strings.FieldsSeq(line) {
-			version, signature, _ := strings.Cut(strings.TrimSuffix(item, ","), ",")
-			if version == v1 && signature != "" {
-				found = append(found, signature)
+			item = strings.TrimSuffix(item, ",")
+			version, signature, _ := strings.Cut(item, ",")
+			if (version == v1 || version == v1a) && signature != "" {
+				found = append(found, item)
 			}
 		}
 	}

@@ -6,9 +6,10 @@
 //
 //	webhook-id:        msg_p5jXN8AQM9LWM0D4loKWxJek      the same for every attempt
 //	webhook-timestamp: 1614265330                        of this attempt, Unix seconds
-//	webhook-signature: v1,g0hM9SsE+OTPJTGt/… v1,…        one for each secret in use
+//	webhook-signature: v1,g0hM9SsE+OTPJTGt/… v1a,…       one for each key in use
 //
-// A v1 signature is base64(HMAC-SHA256(key, id + "." + timestamp + "." + body)).
+// A v1 signature is base64(HMAC-SHA256(secret, id + "." + timestamp + "." + body)),
+// a v1a signature base64(Ed25519(private key, the same)).
 package webhook
 
 // The headers of a signed webhook.
@@ -33,7 +34,11 @@ func (e Error) Error() string { return "webhook: " + string(e) }
 const (
 	// ErrSecret: a text is not a secret of the form that [ParseSecret] reads.
 	ErrSecret Error = "the secret is not whsec_ and the base64 of 24 to 64 bytes"
-	// ErrNoSecret: no secret was given to sign or to verify with.
+	// ErrPrivateKey: a text is not a key of the form that [ParsePrivateKey] reads.
+	ErrPrivateKey Error = "the private key is not whsk_ and the base64 of an Ed25519 key of 64 bytes"
+	// ErrPublicKey: a text is not a key of the form that [ParsePublicKey] reads.
+	ErrPublicKey Error = "the public key is not whpk_ and the base64 of an Ed25519 key of 32 bytes"
+	// ErrNoSecret: nothing was given to sign or to verify with.
 	ErrNoSecret Error = "no secret was given"
 	// ErrIDMissing: there is no webhook-id.
 	ErrIDMissing Error = "the header webhook-id is missing"
@@ -52,7 +57,7 @@ const (
 	ErrTimestampFuture Error = "the timestamp is too far in the future"
 	// ErrSignatureMissing: there is no webhook-signature, or none of a version
 	// that this package knows.
-	ErrSignatureMissing Error = "the header webhook-signature holds no v1 signature"
-	// ErrSignatureWrong: no signature matches any of the secrets.
+	ErrSignatureMissing Error = "the header webhook-signature holds no v1 or v1a signature"
+	// ErrSignatureWrong: no signature matches any of the keys.
 	ErrSignatureWrong Error = "no signature matches"
 )

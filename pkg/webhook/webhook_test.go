@@ -110,7 +110,7 @@ func TestVerify(t *testing.T) {
 		{"fraction", with(func(h http.Header) { h.Set(HeaderTimestamp, at+".0") }), testTime, ErrTimestampMalformed},
 		{"overflow", with(func(h http.Header) { h.Set(HeaderTimestamp, strings.Repeat("9", 30)) }), testTime, ErrTimestampMalformed},
 		{"no signature", with(func(h http.Header) { h.Del(HeaderSignature) }), testTime, ErrSignatureMissing},
-		{"unknown version only", with(func(h http.Header) { h.Set(HeaderSignature, "v1a,AAAA v2,BBBB") }), testTime, ErrSignatureMissing},
+		{"unknown version only", with(func(h http.Header) { h.Set(HeaderSignature, "v2,AAAA v2,BBBB") }), testTime, ErrSignatureMissing},
 		{"no version", with(func(h http.Header) { h.Set(HeaderSignature, testSignature[3:]) }), testTime, ErrSignatureMissing},
 		{"empty v1", with(func(h http.Header) { h.Set(HeaderSignature, "v1,") }), testTime, ErrSignatureMissing},
 		{"wrong", with(func(h http.Header) { h.Set(HeaderSignature, "v1,AAAA") }), testTime, ErrSignatureWrong},
@@ -175,7 +175,7 @@ func TestSignRefuses(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			h := http.Header{}
-			if err := Sign(h, c.id, c.at, nil, c.secrets...); !errors.Is(err, c.want) {
+			if err := Sign(h, c.id, c.at, nil, keysOf(c.secrets)...); !errors.Is(err, c.want) {
 				t.Errorf("got %v, want %v", err, c.want)
 			}
 			if len(h) != 0 {
@@ -285,4 +285,12 @@ func FuzzParseSecret(f *testing.F) {
 			t.Fatalf("%q is accepted and reads %q", text, s.Reveal())
 		}
 	})
+}
+
+func keysOf(secrets []Secret) []SigningKey {
+	keys := make([]SigningKey, len(secrets))
+	for i, s := range secrets {
+		keys[i] = s
+	}
+	return keys
 }
