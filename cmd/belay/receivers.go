@@ -14,7 +14,7 @@ import (
 	"github.com/belay-hooks/belay/pkg/receiver"
 )
 
-//go:generate sh -c "go run . receivers --markdown > ../../docs/receivers.md"
+//go:generate sh -c "go run . receivers --markdown > ../../docs/receivers.md.new && mv ../../docs/receivers.md.new ../../docs/receivers.md"
 
 type receiversCmd struct {
 	Name     string `arg:"" optional:"" help:"The receiver to explain. Default: list them all."`

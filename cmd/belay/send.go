@@ -37,7 +37,7 @@ type sendCmd struct {
 	Config   string            `placeholder:"FILE" help:"The configuration file with the source, for its secret and parameters. Without it, those of serve --dev."`
 	Secret   config.Redacted   `placeholder:"SECRET" env:"-" help:"The secret to sign with: env:NAME, file:/path, or the secret."`
 	Params   map[string]string `name:"param" placeholder:"NAME=VALUE" env:"-" help:"A parameter of the receiver, such as header=X-Signature of generic."`
-	Header   map[string]string `short:"H" placeholder:"NAME=VALUE" env:"-" help:"A header to send along."`
+	Header   headerFlags       `short:"H" sep:"none" placeholder:"'NAME: VALUE'" env:"-" help:"A header to send along."`
 	ID       string            `name:"id" env:"-" help:"The delivery id, to repeat a delivery. Default: a new one each time."`
 	Count    int               `default:"1" env:"-" help:"How often to send."`
 	Rate     float64           `env:"-" help:"How many to send a second. Default: one after another, each when the one before is answered."`

@@ -74,8 +74,8 @@ func (c *sendCmd) filePayload(s *receiver.Source) (newRequest, error) {
 // sign completes a request, and returns its body.
 func (c *sendCmd) sign(s *receiver.Source, r *http.Request, body []byte, now time.Time) ([]byte, error) {
 	r.Header.Set("User-Agent", "belay-send")
-	for name, value := range c.Header {
-		r.Header.Set(name, value)
+	if err := c.Header.set(r.Header); err != nil {
+		return nil, err
 	}
 	signed, err := s.Sign(r, body, now)
 	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(signed)), int64(len(signed))

@@ -32,7 +32,7 @@ type verifyCmd struct {
 	Body     string            `placeholder:"FILE" env:"-" help:"Instead of a captured request: a file with the body alone; - for standard input."`
 	Method   string            `env:"-" help:"The method, instead of the capture's. Default: POST."`
 	URL      string            `name:"url" env:"-" help:"The URL that the provider called, instead of the capture's."`
-	Header   []string          `short:"H" sep:"none" placeholder:"'NAME: VALUE'" env:"-" help:"A header, instead of the capture's."`
+	Header   headerFlags       `short:"H" sep:"none" placeholder:"'NAME: VALUE'" env:"-" help:"A header, instead of the capture's."`
 	Secret   string            `placeholder:"REF" env:"-" help:"The secret: env:NAME, file:PATH, or - to be asked for it. Without it, those of the source in the configuration."`
 	Params   map[string]string `name:"param" placeholder:"NAME=VALUE" env:"-" help:"With --secret: a parameter of the receiver, such as header=X-Signature of generic."`
 	Config   string            `placeholder:"FILE" help:"The configuration file with the source, or with the receiver. Without it, those of serve --dev."`
@@ -176,14 +176,7 @@ func (c *verifyCmd) override(r *http.Request) error {
 		}
 		r.URL, r.Host = u, u.Host
 	}
-	for _, text := range c.Header {
-		name, value, ok := strings.Cut(text, ":")
-		if !ok || strings.TrimSpace(name) == "" {
-			return errors.New("a --header has no colon, want 'Name: value'") // it may hold a secret
-		}
-		r.Header.Set(strings.TrimSpace(name), strings.TrimSpace(value))
-	}
-	return nil
+	return c.Header.set(r.Header)
 }
 
 func (c *verifyCmd) read(path string) ([]byte, error) {
