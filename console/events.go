@@ -32,7 +32,8 @@ type standingView struct {
 	Chain string `json:"chain"`
 	Run   int    `json:"run"`
 	// State: waiting, at work, retrying, done, responded, dead, erased, or passed,
-	// where the chain began later than the event came in.
+	// where the chain began later than the event came in, or its condition does not
+	// take it.
 	State    string `json:"state"`
 	Attempts int    `json:"attempts,omitempty"`
 	// Handlers that ran last, Handler the next one of an event that is tried again,

@@ -106,6 +106,7 @@ func (s *sideEffects) repeated() map[string]int {
 // more in the third. A chain without checkpoints repeats what those events have
 // behind them; one with checkpoint: always repeats the handlers that were running.
 func TestCheckpointsKeepFinishedHandlersFromBeingRepeated(t *testing.T) {
+	t.Parallel()
 	const events, inHand = 60, 8
 	dir, bin := t.TempDir(), buildPrograms(t)
 	effects := &sideEffects{counts: map[string]map[string]int{}}

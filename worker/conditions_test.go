@@ -219,3 +219,29 @@ func TestExpressionErrorsPointAtTheFile(t *testing.T) {
 		}
 	}
 }
+
+// Conditions and checkpoints in an ordered chain: what it does not take holds nobody
+// up, and the order stays.
+func TestOrderedChainWithConditionsAndCheckpoints(t *testing.T) {
+	b := testbroker.New(t)
+	var c calls
+	failed := false
+	chain := handler.Chain{
+		Name: "c", Ordered: true, Checkpoint: true, Retry: quick,
+		When: func(e *event.Event) (bool, error) { return e.ID != "2", nil },
+		Steps: []handler.Step{c.step(1, "a", nil), c.step(2, "b", func(e *event.Event) (*handler.Response, error) {
+			if e.ID == "1" && !failed {
+				failed = true
+				return nil, errors.New("once")
+			}
+			return nil, nil
+		})},
+	}
+	start(t, worker.Config{Broker: b, Lease: leaseInTests}, chain)
+	for _, id := range []string{"1", "2", "3"} {
+		e := push(id, "{}")
+		e.Key = "one"
+		publishEvent(t, b, e)
+	}
+	c.wait(t, "1:a#1", "1:b#1", "1:b#2", "3:a#1", "3:b#1")
+}
