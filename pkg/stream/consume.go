@@ -355,32 +355,31 @@ func (r *run) workOn(work context.Context, t taken) {
 	}
 }
 
+// work waits for a slot and hands the message on, unless it must not be begun with.
+// That is only asked once there is a slot: while the message waited, the connection
+// may have been lost, and another process may have been handed it.
 func (r *run) work(open, work context.Context, h *Held) {
-	if l := r.Ledger; l != nil {
-		finished, begun, current := l.knows(h.Seq)
-		switch {
-		case !current:
-			// The connection is a new one: what was finished has to be read again.
-			r.settle(work, h, GiveBack)
-			return
-		case finished:
-			r.settle(work, h, Ack)
-			return
-		}
-		h.Touched = h.Deliveries > 1 || begun
-	} else {
-		h.Touched = h.Deliveries > 1
-	}
 	select {
 	case <-open.Done():
+		r.settle(work, h, GiveBack)
+		return
 	case r.Slots <- struct{}{}:
 		defer func() { <-r.Slots }()
-		if open.Err() == nil {
-			r.Handle(work, h)
-			return
-		}
 	}
-	r.settle(work, h, GiveBack)
+	finished, begun, current := false, false, true
+	if l := r.Ledger; l != nil {
+		finished, begun, current = l.knows(h.Seq)
+	}
+	switch {
+	case open.Err() != nil, !current:
+		// Of a new connection: what was finished has to be read again.
+		r.settle(work, h, GiveBack)
+	case finished:
+		r.settle(work, h, Ack)
+	default:
+		h.Touched = h.Deliveries > 1 || begun
+		r.Handle(work, h)
+	}
 }
 
 func (r *run) settle(ctx context.Context, h *Held, v Verdict) {

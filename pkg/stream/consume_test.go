@@ -271,3 +271,55 @@ func TestLargeGroupOfRecordsIsWritten(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+func TestMessageThatWaitedForASlotWhileAnotherWorkerFinishedItIsNotHandled(t *testing.T) {
+	server := testbroker.Start(t)
+	b := server.Connect()
+	if err := b.Migrate(t.Context(), stream.Topology{}); err != nil {
+		t.Fatal(err)
+	}
+	publish(t, b, 2)
+	ledger := b.Ledger("c", 0)
+	began, finish := make(chan struct{}, 2), make(chan struct{})
+	var mu sync.Mutex
+	var handled []uint64
+	consume(t, b, stream.ConsumerConfig{Stream: stream.In(0), Name: "chain-c", Filters: event.Filters(nil, nil), Start: stream.Start{Earliest: true}},
+		stream.RunConfig{Pull: 2, Slots: stream.NewSlots(1), Ledger: ledger, Handle: func(ctx context.Context, h *stream.Held) {
+			mu.Lock()
+			handled = append(handled, h.Seq)
+			mu.Unlock()
+			began <- struct{}{}
+			<-finish
+			if err := ledger.Record(ctx, stream.Record{Seq: h.Seq, Outcome: "done"}); err != nil {
+				t.Error(err)
+			}
+			_ = h.Settle(ctx, stream.Ack) // perhaps of the connection before
+		}})
+	held := func() int {
+		all, err := b.Standings(t.Context(), stream.In(0))
+		if err != nil || len(all) != 1 {
+			return -1
+		}
+		return all[0].Held
+	}
+	<-began
+	waitFor(t, func() bool { return held() == 2 })
+	// The broker is away for so long that it hands what waits here to somebody else.
+	server.Restart()
+	waitFor(t, func() bool { return b.Ready(t.Context()) == nil })
+	mu.Lock()
+	waits := 3 - handled[0]
+	mu.Unlock()
+	other := server.Connect()
+	waitFor(t, func() bool { return other.Ready(t.Context()) == nil })
+	if err := other.Ledger("c", 0).Record(t.Context(), stream.Record{Seq: waits, Outcome: "done"}); err != nil {
+		t.Fatal(err)
+	}
+	close(finish)
+	waitFor(t, func() bool { return held() == 0 })
+	mu.Lock()
+	defer mu.Unlock()
+	if len(handled) != 1 {
+		t.Errorf("handled: %v; message %d was finished by another worker", handled, waits)
+	}
+}
