@@ -9,6 +9,11 @@ import (
 
 func (r *runner) readProgress(ctx context.Context, t *task) (err error) {
 	t.progress, _, err = r.progress.Read(ctx, r.chain.Name, t.Place)
+	if errors.Is(err, stream.ErrNotFound) && t.parked || err == nil && t.progress.Turn < t.turn {
+		// It was stored before the message: a replica was asked that lags behind, or
+		// it is lost.
+		t.progress, _, err = r.progress.ReadNewest(ctx, r.chain.Name, t.Place)
+	}
 	t.kept = err == nil
 	if errors.Is(err, stream.ErrNotFound) {
 		return nil

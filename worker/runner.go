@@ -3,7 +3,6 @@ package worker
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"strconv"
 	"sync"
@@ -226,8 +225,9 @@ func (r *runner) prepare(ctx context.Context, t *task) (stream.Verdict, error) {
 	case t.parked && !t.kept:
 		return r.settleForgotten(ctx, t)
 	case t.turn > p.Turn:
-		// The progress was stored first: a replica was asked that lags behind.
-		return stream.Verdict{}, fmt.Errorf("turn %d is due, and the progress that was read is of turn %d", t.turn, p.Turn)
+		// The broker has crashed and lost what was stored last, but for the message of
+		// this turn. What is known goes on.
+		p.Turn = t.turn
 	}
 	e, err := r.readEvent(ctx, t)
 	switch {

@@ -118,7 +118,7 @@ func (r *runner) park(ctx context.Context, t *task, until time.Time) (stream.Ver
 
 // nextTurn is the message that brings the event back when its turn is due.
 func (r *runner) nextTurn(t *task, parked *event.Event) stream.Message {
-	return standing.Turn(r.chain.Name, t.Place, t.progress.Turn, parked, t.reference)
+	return standing.Turn(r.chain.Name, t.Place, t.progress, parked, t.reference)
 }
 
 func (r *runner) waitSubject(t *task) string { return stream.RetryWait(r.chain.Name, t.Place) }
@@ -175,6 +175,8 @@ func (r *runner) bury(ctx context.Context, t *task, o *outcome) error {
 // the chain stood in it. The event itself may be whole.
 func (r *runner) settleForgotten(ctx context.Context, t *task) (stream.Verdict, error) {
 	cause := fmt.Errorf("where the chain stood in the event: %w", stream.ErrNotFound)
+	// The letters that were redriven before are others.
+	t.progress.Redrives = standing.RedrivesOf(t.held.Header)
 	e, err := r.readEvent(ctx, t)
 	switch {
 	case gone(err):

@@ -56,6 +56,20 @@ func TestEventComesBackThoughTheWorkerDiedBeforeItWasScheduled(t *testing.T) {
 	})
 }
 
+func TestParkedEventGoesOnThoughTheBrokerHasLostItsLastProgress(t *testing.T) {
+	b := testbroker.New(t)
+	var c calls
+	e := &event.Event{ID: "e", Source: "/github/default", Type: "github.push", Receiver: "github", SourceID: "default", Time: time.Now()}
+	header, data := e.Encode()
+	header["belay-turn"] = []string{"2"}
+	if _, err := b.Publish(t.Context(), stream.Message{Subject: stream.RetryDue("c", stream.Place{Seq: 1}), Header: header, Data: data}); err != nil {
+		t.Fatal(err)
+	}
+	putProgress(t, b, 1)
+	start(t, worker.Config{Broker: b}, handler.Chain{Name: "c", Retry: quick, Steps: []handler.Step{c.step(1, "a", nil), c.step(2, "b", nil)}})
+	c.wait(t, "e:b#2")
+}
+
 func TestParkedEventWhoseProgressIsGoneBecomesADeadLetter(t *testing.T) {
 	b := testbroker.New(t)
 	var c calls

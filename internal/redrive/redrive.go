@@ -160,7 +160,7 @@ func (d *Desk) putBack(ctx context.Context, l *standing.Letter, m *stream.Stored
 		case o.Start:
 			return p.Run, d.complete(ctx, l, e, reference, p.Run)
 		}
-		return 0, d.due(ctx, l.Chain, l.Place, p.Turn, e, reference)
+		return 0, d.due(ctx, l.Chain, l.Place, p, e, reference)
 	}
 }
 
@@ -214,13 +214,13 @@ func (d *Desk) complete(ctx context.Context, l *standing.Letter, e *event.Event,
 		if err != nil {
 			return err
 		}
-		return d.due(ctx, l.Chain, place, p.Turn, e, reference)
+		return d.due(ctx, l.Chain, place, p, e, reference)
 	}
 }
 
 // due stores the message that brings the event to its chain now.
-func (d *Desk) due(ctx context.Context, chain string, place stream.Place, turn int, e *event.Event, reference string) error {
-	m := standing.Once(standing.Turn(chain, place, turn, e, reference), turn)
+func (d *Desk) due(ctx context.Context, chain string, place stream.Place, p standing.Progress, e *event.Event, reference string) error {
+	m := standing.Once(standing.Turn(chain, place, p, e, reference), p.Turn)
 	return d.write(ctx, "due", func() error {
 		_, err := d.broker.Publish(ctx, m)
 		return err

@@ -291,6 +291,34 @@ func TestRedrivenAndGivenUpAgainIsAnotherLetter(t *testing.T) {
 	}
 }
 
+// What is redriven and then cannot be gone on with is a letter again, not taken for
+// the one that was closed.
+func TestRedrivenAndForgottenIsAnotherLetter(t *testing.T) {
+	b := newBench(t)
+	stop := b.work()
+	first := b.fail()
+	stop()
+	o := redrive.Order{Verb: standing.Redriven, By: "test"}
+	if err := b.desk.Settle(t.Context(), first, o); err != nil {
+		t.Fatal(err)
+	}
+	// No worker has run for so long that the progress is too old.
+	if err := b.broker.Bucket(stream.Progress).Delete(t.Context(), stream.ProgressKey("c", first.Place)); err != nil {
+		t.Fatal(err)
+	}
+	b.mended.Store(true)
+	b.work()
+	b.wait("the second letter", func() bool { return len(b.open()) == 1 })
+	b.settled(2)
+	if err := b.desk.Settle(t.Context(), b.open()[0], redrive.Order{Verb: standing.Redriven, Start: true, By: "test"}); err != nil {
+		t.Fatal(err)
+	}
+	b.settled(3)
+	if want := []string{"a run 0", "b run 0", "a run 1", "b run 1", "c run 1"}; !slices.Equal(b.ran(), want) {
+		t.Errorf("ran %q, want %q", b.ran(), want)
+	}
+}
+
 func TestDiscardCutAtEachWrite(t *testing.T) {
 	for _, cut := range []string{"closed", "letter deleted"} {
 		t.Run(cut, func(t *testing.T) {

@@ -93,7 +93,17 @@ func NewLog(b *stream.Broker) Log { return Log{b.Bucket(stream.Progress)} }
 // Read returns where a chain stands in an event, and the revision of that. Without
 // an entry it is [stream.ErrNotFound].
 func (l Log) Read(ctx context.Context, chain string, place stream.Place) (p Progress, revision uint64, err error) {
-	entry, err := l.bucket.Get(ctx, stream.ProgressKey(chain, place))
+	return read(ctx, l.bucket.Get, chain, place)
+}
+
+// ReadNewest is [Log.Read] that no write has escaped which was confirmed before; it
+// costs the broker more.
+func (l Log) ReadNewest(ctx context.Context, chain string, place stream.Place) (p Progress, revision uint64, err error) {
+	return read(ctx, l.bucket.GetNewest, chain, place)
+}
+
+func read(ctx context.Context, get func(context.Context, string) (stream.Entry, error), chain string, place stream.Place) (p Progress, revision uint64, err error) {
+	entry, err := get(ctx, stream.ProgressKey(chain, place))
 	if err != nil {
 		return p, 0, err
 	}

@@ -11,7 +11,8 @@ import (
 )
 
 const (
-	headerTurn = "belay-turn" // which turn is due
+	headerTurn     = "belay-turn"     // which turn is due
+	headerRedrives = "belay-redrives" // of the run; missing for none
 	// HeaderReference says where the body is that did not travel with its event: 1,
 	// at the event's own place in IN, or the number of the message in DEAD.
 	HeaderReference = "belay-reference"
@@ -24,17 +25,20 @@ const (
 // one only a reference is.
 const MaxParkedBody = 64 << 10
 
-// Turn is the message that brings an event back to its chain when the turn is
-// due. The reference is where the body is if it is too large to travel along;
+// Turn is the message that brings an event back to its chain when the turn of the
+// progress is due. The reference is where the body is if it is too large to travel along;
 // empty: [InPlace].
-func Turn(chain string, place stream.Place, turn int, parked *event.Event, reference string) stream.Message {
+func Turn(chain string, place stream.Place, p Progress, parked *event.Event, reference string) stream.Message {
 	e := *parked
 	large := len(e.Body) > MaxParkedBody
 	if large {
 		e.Body = nil
 	}
 	header, data := e.Encode()
-	header[headerTurn] = []string{strconv.Itoa(turn)}
+	header[headerTurn] = []string{strconv.Itoa(p.Turn)}
+	if p.Redrives > 0 {
+		header[headerRedrives] = []string{strconv.Itoa(p.Redrives)}
+	}
 	if large {
 		if reference == "" {
 			reference = InPlace
@@ -46,6 +50,16 @@ func Turn(chain string, place stream.Place, turn int, parked *event.Event, refer
 
 // TurnOf is the turn that a message of RETRY is due for.
 func TurnOf(header map[string][]string) (int, error) { return strconv.Atoi(First(header, headerTurn)) }
+
+// RedrivesOf is how often the run of a parked event had been redriven, for when its
+// progress is gone.
+func RedrivesOf(header map[string][]string) int {
+	n, err := strconv.Atoi(First(header, headerRedrives))
+	if err != nil {
+		return 0
+	}
+	return n
+}
 
 // Once gives the message of a turn an id, so that two who make up for it at the
 // same time store one.

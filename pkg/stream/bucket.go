@@ -53,6 +53,17 @@ func (k *Bucket) Get(ctx context.Context, key string) (Entry, error) {
 	return entry(e), nil
 }
 
+// GetNewest is [Bucket.Get] by the server that leads the bucket. Any other one may
+// answer Get too, and lag behind what was confirmed.
+func (k *Bucket) GetNewest(ctx context.Context, key string) (Entry, error) {
+	e, err := k.b.lastFromLeader(ctx, bucketStream(k.name), "$KV."+k.name+"."+key)
+	if err != nil {
+		return Entry{}, fmt.Errorf("read %s in the bucket %s: %w", key, k.name, err)
+	}
+	e.Key = key
+	return e, nil
+}
+
 // Create stores a key that must not exist, and returns its revision.
 // [ErrConflict] if it does.
 func (k *Bucket) Create(ctx context.Context, key string, value []byte) (uint64, error) {

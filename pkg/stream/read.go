@@ -1,7 +1,9 @@
 package stream
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -61,6 +63,43 @@ func (b *Broker) Last(ctx context.Context, stream, subject string) (*Stored, err
 		return nil, fmt.Errorf("read the last message of %s: %w", subject, brokerError(err))
 	}
 	return fromRaw(stream, m), nil
+}
+
+// lastFromLeader reads the newest message of a subject from the leader of a stream,
+// as an entry without its key. The client asks any of its servers.
+// (https://docs.nats.io/reference/reference-protocols/nats_api_reference)
+func (b *Broker) lastFromLeader(ctx context.Context, stream, subject string) (e Entry, err error) {
+	question, err := json.Marshal(map[string]string{"last_by_subj": subject})
+	if err != nil {
+		return e, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	m, err := b.nc.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+stream, question)
+	if err != nil {
+		return e, brokerError(err)
+	}
+	var answer struct {
+		Error   *jetstream.APIError `json:"error"`
+		Message struct {
+			Seq     uint64    `json:"seq"`
+			Headers []byte    `json:"hdrs"`
+			Data    []byte    `json:"data"`
+			Time    time.Time `json:"time"`
+		} `json:"message"`
+	}
+	if err := json.Unmarshal(m.Data, &answer); err != nil {
+		return e, brokerError(fmt.Errorf("the answer is unreadable: %w", err))
+	}
+	switch {
+	case answer.Error != nil && answer.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound:
+		return e, join(ErrNotFound, answer.Error)
+	case answer.Error != nil:
+		return e, brokerError(answer.Error)
+	case bytes.Contains(answer.Message.Headers, []byte("KV-Operation:")):
+		return e, ErrNotFound // the key was removed
+	}
+	return Entry{Value: answer.Message.Data, Revision: answer.Message.Seq, Created: answer.Message.Time}, nil
 }
 
 // Purge removes the messages of a subject, which may hold wildcards.
