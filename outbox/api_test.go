@@ -129,7 +129,7 @@ func TestAuthorization(t *testing.T) {
 	if r := o.do(http.MethodGet, "/v1/subscriptions", "", http.Header{"Authorization": {"bearer key-a"}}, ""); r.StatusCode != http.StatusOK {
 		t.Errorf("the scheme's case: %d", r.StatusCode)
 	}
-	if r := o.do(http.MethodPut, "/v1/subscriptions", "key-a", nil, ""); r.problem(t).Status != http.StatusMethodNotAllowed || r.Header.Get("Allow") != "GET, POST" {
+	if r := o.do(http.MethodPut, "/v1/subscriptions", "key-a", nil, ""); r.problem(t).Status != http.StatusMethodNotAllowed || r.Header.Get("Allow") != "DELETE, GET, POST" {
 		t.Errorf("method: %d %q", r.StatusCode, r.Header.Get("Allow"))
 	}
 	if r := o.do(http.MethodGet, "/v1/nothing", "key-a", nil, ""); r.problem(t).Status != http.StatusNotFound {
@@ -205,6 +205,9 @@ func TestSubscriptionErrors(t *testing.T) {
 		{"property without a name", field("properties", map[string]int{"": 1}), 422, "#/properties/"},
 		{"body shape", field("body", "xml"), 422, "#/body"},
 		{"signing", field("signing", "md5"), 422, "#/signing"},
+		{"condition that is none", field("when", "1 +"), 422, "#/when"},
+		{"condition of another type", field("when", "1 + 1"), 422, "#/when"},
+		{"long condition", field("when", long), 422, "#/when"},
 		{"paused of a text", field("paused", "yes"), 422, "#/paused"},
 		{"negative rate", field("rate_limit", -1), 422, "#/rate_limit"},
 		{"no concurrency", field("concurrency", 0), 422, "#/concurrency"},
@@ -291,11 +294,11 @@ func FuzzNewSubscription(f *testing.F) {
 			return
 		}
 		// What is accepted can be kept, matched and posted to.
-		data, err := s.encode()
+		data, err := vault{}.encode(s)
 		if err != nil {
 			t.Fatal(err)
 		}
-		again, err := decodeSubscription(data, 1)
+		again, err := vault{}.decode(data, 1)
 		if err != nil {
 			t.Fatalf("kept, it cannot be read: %v", err)
 		}

@@ -2,65 +2,97 @@ package outbox
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
 
-	"github.com/belay-hooks/belay/pkg/event"
 	"github.com/belay-hooks/belay/pkg/stream"
 )
 
 // cache holds all subscriptions in memory, as the watch of their bucket tells
-// them. Matching asks nobody.
+// them. Matching asks nobody. A short one takes 630 bytes of memory; others take
+// about twice what is stored, which [Config.MaxSubscriptionBytes] bounds.
 type cache struct {
-	bad func(key string, err error) // told of an entry that cannot be read
+	decode func(stream.Entry) (*Subscription, error)
+	bad    func(key string, err error) // told of an entry that cannot be read
 
 	mu      sync.RWMutex
 	loaded  bool
-	byKey   map[string]*Subscription
-	tenants map[string]*index
+	failed  error // why it cannot be loaded
+	all     contents
 	changed chan struct{} // closed, and made anew, at every change
 }
 
-// index finds the subscriptions of a tenant by the event's type. A filter
-// without * is looked up; only the different filters with one are tried.
-type index struct {
-	exact filters
-	wild  filters
+// contents are the subscriptions, and what finds them. They are changed by the
+// watch alone, one call at a time.
+type contents struct {
+	byKey   map[string]*Subscription
+	tenants map[string]*tenant
+	bytes   int
 }
 
-// filters are sets of subscriptions, by the filter that they share.
-type filters map[string]set
-
-// set is a set of subscriptions, by id.
-type set map[string]*Subscription
-
-func newCache(bad func(key string, err error)) *cache {
-	c := &cache{bad: bad, changed: make(chan struct{})}
-	c.clear()
-	return c
+// tenant is what a tenant has.
+type tenant struct {
+	byID  []*Subscription // sorted
+	index index
 }
 
-func (c *cache) clear() {
-	c.byKey = make(map[string]*Subscription)
-	c.tenants = make(map[string]*index)
+func newCache(decode func(stream.Entry) (*Subscription, error), bad func(key string, err error)) *cache {
+	return &cache{decode: decode, bad: bad, changed: make(chan struct{}), all: newContents(0)}
+}
+
+func newContents(size int) contents {
+	return contents{byKey: make(map[string]*Subscription, size), tenants: make(map[string]*tenant)}
 }
 
 // watcher is what keeps the cache up to date.
 func (c *cache) watcher() stream.Watcher {
 	return stream.Watcher{
-		Reset: func(entries []stream.Entry) {
+		Reset: c.reset,
+		Put: func(e stream.Entry) {
+			s, err := c.decode(e)
+			if err != nil {
+				c.bad(e.Key, err)
+			}
 			c.change(func() {
-				c.clear()
-				for _, e := range entries {
-					c.put(e)
+				c.all.remove(e.Key)
+				if err == nil {
+					c.all.put(s)
 				}
-				c.loaded = true
 			})
 		},
-		Put:    func(e stream.Entry) { c.change(func() { c.put(e) }) },
-		Delete: func(key string, _ uint64) { c.change(func() { c.remove(key) }) },
+		Delete: func(key string, _ uint64) { c.change(func() { c.all.remove(key) }) },
 	}
+}
+
+// reset takes everything anew. What is built meanwhile nobody waits for, and what
+// has not changed is not decoded again.
+func (c *cache) reset(entries []stream.Entry) {
+	slices.SortFunc(entries, func(a, b stream.Entry) int { return strings.Compare(a.Key, b.Key) })
+	all, sealed := newContents(len(entries)), error(nil)
+	for _, e := range entries {
+		s := c.all.byKey[e.Key]
+		if s == nil || s.revision != e.Revision {
+			var err error
+			if s, err = c.decode(e); err != nil {
+				c.bad(e.Key, err)
+				if errors.Is(err, errSealed) && sealed == nil {
+					sealed = fmt.Errorf("subscription %s: %w", e.Key, err)
+				}
+				continue
+			}
+		}
+		all.put(s)
+	}
+	c.change(func() {
+		if sealed != nil && !c.loaded {
+			c.failed = sealed // rather nothing than a part of them
+			return
+		}
+		c.all, c.loaded = all, true
+	})
 }
 
 func (c *cache) change(f func()) {
@@ -71,116 +103,96 @@ func (c *cache) change(f func()) {
 	c.changed = make(chan struct{})
 }
 
-func (c *cache) put(e stream.Entry) {
-	c.remove(e.Key)
-	s, err := decodeSubscription(e.Value, e.Revision)
-	if err != nil {
-		c.bad(e.Key, err)
-		return
+func (c *contents) put(s *Subscription) {
+	c.byKey[s.key()] = s
+	c.bytes += s.size
+	t := c.tenants[s.Tenant]
+	if t == nil {
+		t = &tenant{}
+		c.tenants[s.Tenant] = t
 	}
-	c.byKey[e.Key] = s
-	in := c.tenants[s.Tenant]
-	if in == nil {
-		in = &index{exact: make(filters), wild: make(filters)}
-		c.tenants[s.Tenant] = in
-	}
+	at, _ := slices.BinarySearchFunc(t.byID, s.ID, bySubscriptionID)
+	t.byID = slices.Insert(t.byID, at, s)
 	for _, filter := range s.allFilters() {
-		in.of(filter).add(filter, s)
+		t.index.add(filter, s)
 	}
 }
 
-func (c *cache) remove(key string) {
+func (c *contents) remove(key string) {
 	s := c.byKey[key]
 	if s == nil {
 		return
 	}
 	delete(c.byKey, key)
+	c.bytes -= s.size
+	t := c.tenants[s.Tenant]
+	if at, ok := slices.BinarySearchFunc(t.byID, s.ID, bySubscriptionID); ok {
+		t.byID = slices.Delete(t.byID, at, at+1)
+	}
 	for _, filter := range s.allFilters() {
-		c.tenants[s.Tenant].of(filter).remove(filter, s)
+		t.index.remove(filter, s)
+	}
+	if len(t.byID) == 0 {
+		delete(c.tenants, s.Tenant)
 	}
 }
 
-// of is the half of the index that a filter belongs to.
-func (i *index) of(filter string) filters {
-	if strings.Contains(filter, "*") {
-		return i.wild
-	}
-	return i.exact
-}
+func bySubscriptionID(s *Subscription, id string) int { return strings.Compare(s.ID, id) }
 
-func (f filters) add(filter string, s *Subscription) {
-	if f[filter] == nil {
-		f[filter] = make(set)
-	}
-	f[filter][s.ID] = s
-}
-
-func (f filters) remove(filter string, s *Subscription) {
-	delete(f[filter], s.ID)
-	if len(f[filter]) == 0 {
-		delete(f, filter)
-	}
-}
-
-// match returns the subscriptions of a tenant that want events of a
-// type, by their id.
+// match returns the subscriptions of a tenant that want events of a type, by
+// their id.
 func (c *cache) match(tenant, eventType string) []*Subscription {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	in := c.tenants[tenant]
-	if in == nil {
+	t := c.all.tenants[tenant]
+	if t == nil {
 		return nil
 	}
 	var found []*Subscription
-	take := func(of set) {
-		for _, s := range of {
+	t.index.match(eventType, func(some []*Subscription) {
+		for _, s := range some {
 			if s.takes() {
 				found = append(found, s)
 			}
 		}
-	}
-	take(in.exact[eventType])
-	for filter, of := range in.wild {
-		// It parses: decodeSubscription tried.
-		if p, err := event.ParsePattern(filter); err == nil && p.Match(eventType) {
-			take(of)
-		}
-	}
-	slices.SortFunc(found, byID)
-	return slices.CompactFunc(found, func(a, b *Subscription) bool { return a.ID == b.ID })
+	})
+	slices.SortFunc(found, func(a, b *Subscription) int { return strings.Compare(a.ID, b.ID) })
+	return slices.Compact(found)
 }
-
-func byID(a, b *Subscription) int { return strings.Compare(a.ID, b.ID) }
 
 // list returns up to limit subscriptions of a tenant with ids above after.
 func (c *cache) list(tenant, after string, limit int) (page []*Subscription, more bool) {
 	c.mu.RLock()
-	for _, s := range c.byKey {
-		if s.Tenant == tenant && s.ID > after {
-			page = append(page, s)
-		}
+	defer c.mu.RUnlock()
+	t := c.all.tenants[tenant]
+	if t == nil {
+		return nil, false
 	}
-	c.mu.RUnlock()
-	slices.SortFunc(page, byID)
-	if len(page) > limit {
-		return page[:limit], true
+	at, found := slices.BinarySearchFunc(t.byID, after, bySubscriptionID)
+	if found {
+		at++
 	}
-	return page, false
+	end := min(at+limit, len(t.byID))
+	return slices.Clone(t.byID[at:end]), end < len(t.byID)
 }
 
 func (c *cache) get(key string) (*Subscription, bool) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	s, ok := c.byKey[key]
+	s, ok := c.all.byKey[key]
 	return s, ok
 }
 
 // wait returns once the condition holds, which is asked with the cache locked
 // for reading, at first and after every change.
-func (c *cache) wait(ctx context.Context, holds func(c *cache) bool) error {
+func (c *cache) wait(ctx context.Context, holds func(c *contents) bool) error {
+	return c.until(ctx, func() bool { return holds(&c.all) })
+}
+
+func (c *cache) until(ctx context.Context, holds func() bool) error {
 	for {
 		c.mu.RLock()
-		ok, changed := holds(c), c.changed
+		ok, changed := holds(), c.changed
 		c.mu.RUnlock()
 		if ok {
 			return nil
@@ -193,9 +205,17 @@ func (c *cache) wait(ctx context.Context, holds func(c *cache) bool) error {
 	}
 }
 
-// waitLoaded returns once the cache holds everything.
+// waitLoaded returns once the cache holds everything, or cannot.
 func (c *cache) waitLoaded(ctx context.Context) error {
-	return c.wait(ctx, func(c *cache) bool { return c.loaded })
+	if err := c.until(ctx, func() bool { return c.loaded || c.failed != nil }); err != nil {
+		return err
+	}
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if c.loaded {
+		return nil
+	}
+	return c.failed
 }
 
 func (c *cache) isLoaded() bool {
@@ -208,5 +228,12 @@ func (c *cache) isLoaded() bool {
 func (c *cache) size() int {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	return len(c.byKey)
+	return len(c.all.byKey)
+}
+
+// bytes is what the bucket keeps of them.
+func (c *cache) bytes() int {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.all.bytes
 }

@@ -13,7 +13,7 @@ type access int
 const (
 	accessRead     access = iota // see what the tenant has
 	accessWrite                  // change it, and notify
-	accessOperator               // besides: keys, private filters, other tenants
+	accessOperator               // besides: keys, event types, private filters, other tenants
 )
 
 // caller is who calls the API.
@@ -23,27 +23,44 @@ type caller struct {
 	key    string // the id of the key, for the record of changes
 }
 
+// may refuses what the caller's key is not for.
+func (c caller) may(need access) error {
+	switch {
+	case c.access >= need:
+		return nil
+	case need == accessOperator:
+		return rest.NewProblem(http.StatusForbidden, "this wants the operator's key: one of BELAY_API_KEYS that names no tenant")
+	}
+	return rest.NewProblem(http.StatusForbidden, "the API key is for reading only")
+}
+
 // tenantHeader names the tenant that an operator's call is for; without it that is
 // the default one.
 const tenantHeader = "Belay-Tenant"
 
-// caller finds out who makes a request. A key of the environment that names no
-// tenant is the operator's.
+// caller finds out who makes a request: by a key of the environment, which is the
+// operator's where it names no tenant, or by one of the bucket.
 func (a *api) caller(r *http.Request) (caller, error) {
-	if len(a.keys) == 0 {
+	if len(a.keys) == 0 && a.ring.size() == 0 {
 		return caller{}, rest.Unauthorized("no API key is configured: set BELAY_API_KEYS to a comma list of key or tenant=key")
 	}
 	text, err := rest.Bearer(r)
 	if err != nil {
 		return caller{}, err
 	}
-	found, ok := a.keys.Find(text)
-	if !ok {
+	who := caller{access: accessWrite}
+	if found, ok := a.keys.Find(text); ok {
+		who.tenant, who.key = found.Owner, "BELAY_API_KEYS:"+strconv.Itoa(found.Place)
+		if found.Bare {
+			who.access = accessOperator
+		}
+	} else if key, ok := a.ring.find(text); ok {
+		who.tenant, who.key = key.Tenant, key.ID
+		if key.Access != "write" {
+			who.access = accessRead
+		}
+	} else {
 		return caller{}, rest.Unauthorized("the API key is not known")
-	}
-	who := caller{tenant: found.Owner, access: accessWrite, key: "BELAY_API_KEYS:" + strconv.Itoa(found.Place)}
-	if found.Bare {
-		who.access = accessOperator
 	}
 	return who.in(r.Header.Get(tenantHeader))
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/belay-hooks/belay/internal/rest"
+	"github.com/belay-hooks/belay/internal/seal"
 )
 
 // The limits of what the outbox takes in and sends out.
@@ -79,6 +80,14 @@ type Config struct {
 	// Grace is how long running attempts may take to end when the outbox stops;
 	// what is not ended is given back, and made again elsewhere. Default 10 s.
 	Grace time.Duration
+	// Keyset encrypts the secrets of subscriptions where they are stored. Without one
+	// they are stored in the clear.
+	Keyset *seal.Box
+	// VerifyURLs asks each new URL whether its owner wants webhooks.
+	VerifyURLs bool
+	// MaxSubscriptionBytes bounds what the subscriptions take, as they are stored;
+	// in memory it is about twice as much. Above it no more are made. Default 512 MiB.
+	MaxSubscriptionBytes int
 	// UserAgent of the requests. Default Belay.
 	UserAgent string
 
@@ -107,6 +116,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Grace == 0 {
 		c.Grace = 10 * time.Second
+	}
+	if c.MaxSubscriptionBytes == 0 {
+		c.MaxSubscriptionBytes = 512 << 20
 	}
 	if c.UserAgent == "" {
 		c.UserAgent = "Belay"

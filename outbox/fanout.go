@@ -32,13 +32,14 @@ const (
 // fanout turns a notification into one delivery for each subscription that
 // wants it.
 type fanout struct {
-	broker  *stream.Broker
-	ledger  *stream.Ledger
-	cache   *cache
-	out     []*batches // of each OUT stream
-	chunk   int        // deliveries that are written at once
-	metrics *metrics
-	log     *slog.Logger
+	broker     *stream.Broker
+	ledger     *stream.Ledger
+	cache      *cache
+	conditions *conditions
+	out        []*batches // of each OUT stream
+	chunk      int        // deliveries that are written at once
+	metrics    *metrics
+	log        *slog.Logger
 }
 
 // handle fans out the notification that h holds, and settles it.
@@ -112,7 +113,11 @@ func (f *fanout) purge(ctx context.Context, h *stream.Held, written map[int]int)
 // each shard that wants some.
 func (f *fanout) write(ctx context.Context, h *stream.Held, e *event.Event) (map[int]int, error) {
 	byShard := make(map[int][]*Subscription)
-	for _, s := range f.wanting(e) {
+	subs, err := f.wanting(ctx, h, e)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range subs {
 		shard := shardOf(s.ID, f.broker.Shards())
 		byShard[shard] = append(byShard[shard], s)
 	}
@@ -134,11 +139,22 @@ func (f *fanout) write(ctx context.Context, h *stream.Held, e *event.Event) (map
 }
 
 // wanting are the subscriptions that a notification is for.
-func (f *fanout) wanting(e *event.Event) []*Subscription {
+func (f *fanout) wanting(ctx context.Context, h *stream.Held, e *event.Event) ([]*Subscription, error) {
 	if e.To != "" {
-		return []*Subscription{onlyFor(e)}
+		return []*Subscription{onlyFor(e)}, nil
 	}
-	return f.cache.match(e.Tenant, e.Name())
+	subs := f.cache.match(e.Tenant, e.Name())
+	asks := func(s *Subscription) bool { return s.When != "" }
+	if h.InParts() && slices.ContainsFunc(subs, asks) {
+		whole, err := f.broker.Event(ctx, h)
+		switch {
+		case err == nil:
+			e = whole
+		case !errors.Is(err, stream.ErrNotFound) && !errors.Is(err, stream.ErrUnreadable):
+			return nil, err
+		}
+	}
+	return f.conditions.hold(subs, e), nil
 }
 
 // rest is what is left to be written of a shard's subscriptions. If somebody may

@@ -46,6 +46,9 @@ type Server struct {
 	log           *slog.Logger
 	listener      net.Listener
 	subscriptions *subscriptions
+	types         catalogue
+	ring          keyring
+	conditions    conditions
 	client        *client
 	lanes         *lanes
 	backlog       *backlog
@@ -65,13 +68,23 @@ func New(c Config, b *stream.Broker, log *slog.Logger, reg prometheus.Registerer
 		log:    log,
 		subscriptions: &subscriptions{
 			bucket: b.Bucket(stream.Subscriptions),
-			cache: newCache(func(key string, err error) {
-				log.Error("a stored subscription cannot be read; nothing is sent to it", "key", key, "error", err)
-			}),
+			vault:  vault{box: c.Keyset},
+			most:   c.MaxSubscriptionBytes,
 		},
 		client:  newClient(c),
 		lanes:   newLanes(c.Attempts, c.Concurrency),
 		backlog: newBacklog(b, c.MaxParked, log),
+	}
+	s.subscriptions.cache = newCache(
+		func(e stream.Entry) (*Subscription, error) { return s.subscriptions.vault.decode(e.Value, e.Revision) },
+		func(key string, err error) {
+			log.Error("a stored subscription cannot be read; nothing is sent to it", "key", key, "error", err)
+		})
+	s.ring.bad = func(key string, err error) {
+		log.Error("a stored API key cannot be read; it is refused", "key", key, "error", err)
+	}
+	if c.Keyset == nil {
+		log.Warn("no keyset: the secrets of subscriptions are stored in the clear; set BELAY_KEYSET")
 	}
 	var err error
 	if s.metrics, err = newMetrics(reg, s.subscriptions.cache.size, s.lanes.counts); err != nil {
@@ -107,6 +120,8 @@ func (s *Server) Run(ctx context.Context) error {
 	watch, stopWatch := context.WithCancel(context.WithoutCancel(ctx))
 	var watching sync.WaitGroup
 	watching.Go(func() { s.subscriptions.bucket.Watch(watch, s.subscriptions.cache.watcher()) })
+	watching.Go(func() { s.broker.Bucket(stream.State).WatchFiltered(watch, typeKeys+"*", s.types.watcher()) })
+	watching.Go(func() { s.broker.Bucket(stream.Keys).Watch(watch, s.ring.watcher()) })
 	defer watching.Wait()
 	defer stopWatch()
 
@@ -178,7 +193,10 @@ func (s *Server) serve(serving, work context.Context) error {
 func (s *Server) consume(serving, work context.Context) error {
 	// Without all subscriptions a notification would miss some.
 	if err := s.subscriptions.cache.waitLoaded(serving); err != nil {
-		return nil // it is stopped before it began
+		if serving.Err() != nil {
+			return nil // it is stopped before it began
+		}
+		return fmt.Errorf("outbox: %w", err)
 	}
 	fan, send, err := s.consumers(serving)
 	if err != nil {
@@ -244,7 +262,7 @@ func (s *Server) fanout() *fanout {
 	}
 	return &fanout{
 		out:    out,
-		broker: s.broker, ledger: s.broker.Ledger(fanoutLedger, 0), cache: s.subscriptions.cache,
+		broker: s.broker, conditions: &s.conditions, ledger: s.broker.Ledger(fanoutLedger, 0), cache: s.subscriptions.cache,
 		chunk: s.config.chunk, metrics: s.metrics, log: s.log,
 	}
 }

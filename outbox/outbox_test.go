@@ -629,7 +629,7 @@ func TestTwoShareTheWork(t *testing.T) {
 	for range subscribers {
 		sub, _ := a.subscribe("key-a", map[string]any{"url": s.URL})
 		// The other one has to know it too before a notification is accepted.
-		if err := b.server.subscriptions.cache.wait(t.Context(), func(c *cache) bool { return c.byKey[sub.key()] != nil }); err != nil {
+		if err := b.server.subscriptions.cache.wait(t.Context(), func(c *contents) bool { return c.byKey[sub.key()] != nil }); err != nil {
 			t.Fatal(err)
 		}
 	}

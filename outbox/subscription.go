@@ -27,6 +27,8 @@ type Subscription struct {
 	Filters []string `json:"filters"`
 	// PrivateFilters are more of them, which the operator sets and alone sees.
 	PrivateFilters []string `json:"private_filters,omitempty"`
+	// When is a condition in CEL that the event must meet besides; empty: none.
+	When string `json:"when,omitempty"`
 	// Headers are sent with every delivery. Their values can be credentials, so
 	// reading one's subscription shows their names only.
 	Headers map[string]string `json:"headers,omitempty"`

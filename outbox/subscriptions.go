@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/belay-hooks/belay/internal/rest"
@@ -15,11 +16,17 @@ import (
 type subscriptions struct {
 	bucket *stream.Bucket
 	cache  *cache
+	vault  vault
+	// most bounds what all of them take, in stored bytes.
+	most int
 }
 
 // create stores a new subscription and returns once this process will match it.
 func (s *subscriptions) create(ctx context.Context, sub *Subscription) error {
-	data, err := sub.encode()
+	if s.cache.bytes() > s.most {
+		return rest.NewProblem(http.StatusInsufficientStorage, "there is no room for more subscriptions: the operator can raise BELAY_MAX_SUBSCRIPTION_BYTES")
+	}
+	data, err := s.vault.encode(sub)
 	if err != nil {
 		return err
 	}
@@ -27,7 +34,8 @@ func (s *subscriptions) create(ctx context.Context, sub *Subscription) error {
 	if err != nil {
 		return err
 	}
-	return s.seen(ctx, func(c *cache) bool {
+	sub.revision = revision
+	return s.seen(ctx, func(c *contents) bool {
 		// Somebody may have deleted it since.
 		have := c.byKey[sub.key()]
 		return have != nil && have.revision >= revision
@@ -48,7 +56,49 @@ func (s *subscriptions) get(ctx context.Context, tenant, id string) (*Subscripti
 	if err != nil {
 		return nil, err
 	}
-	return decodeSubscription(entry.Value, entry.Revision)
+	return s.vault.decode(entry.Value, entry.Revision)
+}
+
+// changeTries bounds how often a change is begun again because somebody else
+// changed the subscription meanwhile.
+const changeTries = 10
+
+// change edits a subscription, and returns it as it is stored once this process
+// matches it; [stream.ErrNotFound] if there is none. The edit may be called several
+// times, each time with what is stored by then.
+func (s *subscriptions) change(ctx context.Context, tenant, id string, edit func(*Subscription) error) (*Subscription, error) {
+	if !rest.ValidName(id) {
+		return nil, fmt.Errorf("subscription %q: %w", id, stream.ErrNotFound)
+	}
+	for tries := 1; ; tries++ {
+		entry, err := s.bucket.Get(ctx, subscriptionKey(tenant, id))
+		if err != nil {
+			return nil, err
+		}
+		sub, err := s.vault.decode(entry.Value, entry.Revision)
+		if err != nil {
+			return nil, err
+		}
+		if err := edit(sub); err != nil {
+			return nil, err
+		}
+		data, err := s.vault.encode(sub)
+		if err != nil {
+			return nil, err
+		}
+		revision, err := s.bucket.Update(ctx, entry.Key, data, entry.Revision)
+		if errors.Is(err, stream.ErrConflict) && tries < changeTries {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		sub.revision = revision
+		return sub, s.seen(ctx, func(c *contents) bool {
+			have := c.byKey[entry.Key]
+			return have == nil || have.revision >= revision
+		})
+	}
 }
 
 // delete removes a subscription and returns once this process does not match it
@@ -61,14 +111,14 @@ func (s *subscriptions) delete(ctx context.Context, tenant, id string) error {
 	if err := s.bucket.Delete(ctx, key); err != nil {
 		return err
 	}
-	return s.seen(ctx, func(c *cache) bool { return c.byKey[key] == nil })
+	return s.seen(ctx, func(c *contents) bool { return c.byKey[key] == nil })
 }
 
 // seenWithin bounds how long a caller waits for the cache. A watch that lost its
 // broker can be behind for longer; then the caller is told to ask again.
 const seenWithin = 5 * time.Second
 
-func (s *subscriptions) seen(ctx context.Context, holds func(c *cache) bool) error {
+func (s *subscriptions) seen(ctx context.Context, holds func(c *contents) bool) error {
 	ctx, cancel := context.WithTimeout(ctx, seenWithin)
 	defer cancel()
 	if err := s.cache.wait(ctx, holds); err != nil {
@@ -88,12 +138,12 @@ func (s *subscriptions) disable(ctx context.Context, tenant, id string, reason R
 		if err != nil {
 			return nil, err
 		}
-		sub, err := decodeSubscription(entry.Value, entry.Revision)
+		sub, err := s.vault.decode(entry.Value, entry.Revision)
 		if err != nil || sub.Disabled != nil {
 			return sub, err
 		}
 		sub.Disabled = &Disabled{Since: now.UTC(), Reason: reason}
-		data, err := sub.encode()
+		data, err := s.vault.encode(sub)
 		if err != nil {
 			return nil, err
 		}

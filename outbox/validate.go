@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/belay-hooks/belay/internal/expression"
+	"github.com/belay-hooks/belay/internal/rest"
 	"github.com/belay-hooks/belay/pkg/event"
 )
 
@@ -19,6 +21,7 @@ const (
 	maxFilters     = 100
 	maxFilter      = 256
 	maxSecretText  = 128
+	maxWhen        = 1024
 	maxHeaders     = 20
 	maxHeaderName  = 64
 	maxHeaderValue = 1024
@@ -43,7 +46,7 @@ const (
 // answer shows besides. Who sends back what was read sends both.
 var (
 	setFields = []string{
-		"url", "description", "filters", "private_filters", "headers", "properties", "body", "signing",
+		"url", "description", "filters", "private_filters", "when", "headers", "properties", "body", "signing",
 		"paused", "rate_limit", "concurrency", "schedule", "timeout",
 	}
 	shownFields = []string{"id", "tenant", "created", "updated", "disabled", "secrets"}
@@ -74,6 +77,69 @@ func newSubscription(body []byte, who caller, policy addressPolicy, now time.Tim
 	return s, err
 }
 
+// replace makes a subscription what a request says. What answers show besides is
+// passed over, so that what was read can be sent back.
+func (s *Subscription) replace(f fields, who caller, policy addressPolicy, now time.Time) error {
+	f.Only(slices.Concat(setFields, shownFields)...)
+	if f.Has("signing") && oneOf(f, "signing", s.Signing) != s.Signing {
+		f.Bad("want "+string(s.Signing)+", as the subscription was made; another way to sign wants another subscription", "signing")
+	}
+	old := *s
+	f.settings(s, &old, who, policy)
+	s.Updated = now.UTC()
+	return f.Err()
+}
+
+// patch makes the request of a change by a JSON merge patch
+// (https://www.rfc-editor.org/rfc/rfc7396): of what the subscription is, and of the
+// fields of the patch.
+func (s *Subscription) patch(body []byte, who caller) (fields, error) {
+	patch, err := readFields(body)
+	if err != nil {
+		return fields{}, err
+	}
+	data, err := json.Marshal(who.shown(s))
+	if err != nil {
+		return fields{}, err
+	}
+	now, err := readFields(data)
+	if err != nil {
+		return fields{}, err
+	}
+	patch.Only(slices.Concat(setFields, shownFields)...)
+	now.Errs = patch.Errs
+	now.Raw = merge(now.Raw, patch.Raw, 1)
+	f := fields{&rest.Fields{Raw: make(map[string]json.RawMessage), Errs: patch.Errs}}
+	for name, raw := range now.Raw {
+		if slices.Contains(setFields, name) {
+			f.Raw[name] = raw
+		}
+	}
+	return f, nil
+}
+
+// merge applies a merge patch to an object. Below the fields that hold objects
+// themselves, what is new replaces what was there.
+func merge(target, patch map[string]json.RawMessage, deeper int) map[string]json.RawMessage {
+	merged := maps.Clone(target)
+	if merged == nil {
+		merged = make(map[string]json.RawMessage)
+	}
+	for name, raw := range patch {
+		var below, onto map[string]json.RawMessage
+		switch {
+		case string(raw) == "null":
+			delete(merged, name)
+		case deeper > 0 && json.Unmarshal(raw, &below) == nil:
+			_ = json.Unmarshal(merged[name], &onto) // what is no object is replaced
+			merged[name], _ = json.Marshal(merge(onto, below, deeper-1))
+		default:
+			merged[name] = raw
+		}
+	}
+	return merged
+}
+
 // settings reads what the owner of a subscription sets. The one that it replaces
 // is nil if it is new.
 func (f fields) settings(s, old *Subscription, who caller, policy addressPolicy) {
@@ -81,6 +147,7 @@ func (f fields) settings(s, old *Subscription, who caller, policy addressPolicy)
 	s.Description = f.Text("description", maxDescription)
 	s.Filters = f.filters("filters")
 	s.PrivateFilters = f.privateFilters("private_filters", old, who)
+	s.When = f.when("when")
 	s.Headers = f.headers("headers", old)
 	s.Properties = f.properties("properties")
 	s.Body = oneOf(f, "body", BodyRaw, BodyASPNet, BodyCloudEvents)
@@ -124,7 +191,7 @@ func (f fields) filters(name string) []string {
 	return f.checkFilters(name, filters)
 }
 
-// privateFilters are the operator's to set. A tenant that sends none keeps them.
+// privateFilters are the operator's to set. Who sends none keeps them.
 func (f fields) privateFilters(name string, old *Subscription, who caller) []string {
 	if who.access != accessOperator {
 		if f.Has(name) {
@@ -133,6 +200,9 @@ func (f fields) privateFilters(name string, old *Subscription, who caller) []str
 		if old == nil {
 			return nil
 		}
+		return old.PrivateFilters
+	}
+	if old != nil && !f.Has(name) {
 		return old.PrivateFilters
 	}
 	return f.checkFilters(name, f.Texts(name, maxFilters, maxFilter))
@@ -145,6 +215,18 @@ func (f fields) checkFilters(name string, filters []string) []string {
 		}
 	}
 	return filters
+}
+
+func (f fields) when(name string) string {
+	before := len(f.Errs)
+	text := f.Text(name, maxWhen)
+	if len(f.Errs) > before || text == "" {
+		return ""
+	}
+	if _, err := expression.NewCondition(text); err != nil {
+		f.Bad(err.Error(), name)
+	}
+	return text
 }
 
 // headers reads a map of texts. A hidden value is the old one.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/alecthomas/kong"
@@ -15,6 +16,7 @@ import (
 	"github.com/belay-hooks/belay/ingress"
 	"github.com/belay-hooks/belay/internal/localnats"
 	"github.com/belay-hooks/belay/internal/program"
+	"github.com/belay-hooks/belay/internal/seal"
 	"github.com/belay-hooks/belay/internal/sources"
 	"github.com/belay-hooks/belay/internal/standing"
 	"github.com/belay-hooks/belay/outbox"
@@ -84,7 +86,8 @@ type node struct {
 	broker  *stream.Broker
 	file    *config.File
 	sources []*receiver.Source
-	demo    *demo // nil without --dev
+	demo    *demo  // nil without --dev
+	dir     string // the data directory
 
 	ingress *ingress.Server // nil where the role is not run, like the others
 	worker  *worker.Worker
@@ -161,6 +164,7 @@ func (n *node) startBroker(ctx context.Context) (stop func(), err error) {
 	if err != nil {
 		return nil, err
 	}
+	n.dir = dir
 	// What is answered 2xx is on the disk: by a flush that the writes of a moment
 	// share or, where there is no such call, one for each. --dev promises nothing.
 	durable := !n.cmd.Dev
@@ -225,12 +229,26 @@ func (n *node) openData() (dir string, leave func(), err error) {
 	}, nil
 }
 
+// keyset is what the secrets of subscriptions are encrypted with: the given one, or
+// one that is made in the data directory.
+func (n *node) keyset() (*seal.Box, error) {
+	if n.cmd.Keyset != "" {
+		return seal.Load(n.cmd.Keyset)
+	}
+	return seal.Ensure(filepath.Join(n.dir, "keyset.json"))
+}
+
 // addRoles adds what is run, in the order in which it is needed: what an event
 // reaches last is started first, and stopped last.
 func (n *node) addRoles(ctx context.Context) (err error) {
 	if n.cmd.runs("outbox") {
+		keyset, err := n.keyset()
+		if err != nil {
+			return err
+		}
 		n.outbox, err = outbox.New(outbox.Config{
-			Addr: n.cmd.OutboxAddr, APIKeys: n.cmd.APIKeys.List(), Dev: n.cmd.Dev,
+			Addr: n.cmd.OutboxAddr, APIKeys: n.cmd.APIKeys.List(), Dev: n.cmd.Dev, Keyset: keyset,
+			VerifyURLs: n.cmd.VerifyURLs, MaxSubscriptionBytes: n.cmd.MaxSubscriptionBytes,
 			AllowHTTP: n.cmd.AllowHTTP, AllowNetworks: n.cmd.AllowNetworks,
 		}, n.broker, n.Log, n.Ops.Registry())
 		if err != nil {

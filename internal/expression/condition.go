@@ -94,8 +94,19 @@ func NewCondition(text string) (*Condition, error) {
 
 // Holds evaluates the condition for an event. The error, as of a field that the body
 // does not have, comes again with every evaluation. It names fields, never values.
-func (c *Condition) Holds(e *event.Event) (bool, error) {
-	out, _, err := c.program.Eval(&activation{event: e})
+func (c *Condition) Holds(e *event.Event) (bool, error) { return Read(e).Holds(c) }
+
+// Reading is an event that conditions are evaluated for, one after the other. Its
+// body is parsed once, for the first that looks into it. See [Read].
+type Reading struct{ seen activation }
+
+// Read returns the reading of an event.
+func Read(e *event.Event) *Reading { return &Reading{activation{event: e}} }
+
+// Holds is [Condition.Holds] for the event. It must not be called by two goroutines
+// at once.
+func (r *Reading) Holds(c *Condition) (bool, error) {
+	out, _, err := c.program.Eval(&r.seen)
 	if err != nil {
 		return false, fmt.Errorf("condition %s: %s", shown(c.text), hint(err))
 	}

@@ -37,12 +37,16 @@ type (
 	}
 	// OutboxEnv is the outbox and its API: BELAY_OUTBOX_ADDR, BELAY_API_KEYS, and
 	// where subscriptions may point to besides https on the Internet:
-	// BELAY_ALLOW_HTTP, BELAY_ALLOW_NETWORKS.
+	// BELAY_ALLOW_HTTP, BELAY_ALLOW_NETWORKS; BELAY_VERIFY_URLS, BELAY_KEYSET,
+	// BELAY_MAX_SUBSCRIPTION_BYTES.
 	OutboxEnv struct {
-		OutboxAddr    string   `split_words:"true" default:":8081" help:"Where the outbox API is served."`
-		AllowHTTP     bool     `split_words:"true" help:"Allow subscriptions to plain http URLs."`
-		AllowNetworks Networks `split_words:"true" placeholder:"CIDRS" help:"Private networks that subscriptions may point into, such as 10.1.0.0/16, separated by commas."`
-		APIKeys       Redacted `split_words:"true" placeholder:"KEYS" help:"The keys of the outbox API: key or tenant=key, separated by commas. Better given as BELAY_API_KEYS than as a flag, which every process of the machine can read."`
+		OutboxAddr           string   `split_words:"true" default:":8081" help:"Where the outbox API is served."`
+		AllowHTTP            bool     `split_words:"true" help:"Allow subscriptions to plain http URLs."`
+		AllowNetworks        Networks `split_words:"true" placeholder:"CIDRS" help:"Private networks that subscriptions may point into, such as 10.1.0.0/16, separated by commas."`
+		VerifyURLs           bool     `envconfig:"VERIFY_URLS" name:"verify-urls" help:"Ask each new URL of a subscription whether its owner wants webhooks: it must echo a text. A query parameter noecho says not to."`
+		Keyset               string   `split_words:"true" placeholder:"FILE" help:"The Tink keyset, JSON, that the secrets of subscriptions are encrypted with. Default of serve: keyset.json in the data directory, made there; of the outbox program: none, they are stored in the clear."`
+		MaxSubscriptionBytes int      `split_words:"true" placeholder:"BYTES" help:"How much the subscriptions may take as they are stored; in memory it is about twice as much. Above it no more are made. Default: 512 MiB."`
+		APIKeys              Redacted `split_words:"true" placeholder:"KEYS" help:"The keys of the outbox API: key, the operator's, or tenant=key, separated by commas. More are made by belay keys. Better given as BELAY_API_KEYS than as a flag, which every process of the machine can read."`
 	}
 	// ConsoleEnv is where the console is served, and who may use it:
 	// BELAY_CONSOLE_ADDR, BELAY_CONSOLE_KEYS.

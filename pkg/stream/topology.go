@@ -29,6 +29,7 @@ const (
 	Keys          = "KEYS"
 	State         = "STATE"
 	Owners        = "OWNERS"
+	Idempotency   = "IDEMPOTENCY"
 )
 
 // In is the name of the stream that holds a shard of what came in.
@@ -36,6 +37,9 @@ func In(shard int) string { return "IN_" + strconv.Itoa(shard) }
 
 // Out is the name of the stream that holds a shard of the deliveries.
 func Out(shard int) string { return "OUT_" + strconv.Itoa(shard) }
+
+// idempotencyTTL is how long an Idempotency-Key of the API is remembered.
+const idempotencyTTL = 24 * time.Hour
 
 // Topology is what the broker holds for Belay: the streams and the buckets.
 //
@@ -49,6 +53,7 @@ func Out(shard int) string { return "OUT_" + strconv.Itoa(shard) }
 //	PROGRESS       where a chain stands in an event            bucket
 //	SUBSCRIPTIONS  who is told of notifications                bucket
 //	KEYS, STATE    API keys, what operators did                bucket
+//	IDEMPOTENCY    what requests with such a key have made     bucket
 //	OWNERS         who runs which shard of an ordered chain    bucket
 //
 // "limits" streams keep their messages until they are too old, "swept" ones until
@@ -143,6 +148,7 @@ func (t Topology) buckets() []jetstream.KeyValueConfig {
 		{Bucket: Subscriptions, Replicas: t.Replicas},
 		{Bucket: Keys, Replicas: t.Replicas},
 		{Bucket: State, Replicas: t.Replicas},
+		{Bucket: Idempotency, TTL: idempotencyTTL, Replicas: t.Replicas},
 		// What is in use is written again long before.
 		{Bucket: Owners, TTL: ownersTTL, Replicas: t.Replicas},
 	}
