@@ -1,14 +1,9 @@
 package receiver
 
 import (
-	"crypto/subtle"
-	"encoding/json"
-	"encoding/xml"
 	"errors"
-	"fmt"
 	"maps"
 	"net/http"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -62,14 +57,6 @@ type answerHeader struct {
 	value template
 }
 
-// A proof is a compiled [Proof].
-type proof struct {
-	content   template
-	algorithm algorithm
-	encoding  encoding
-	pattern   *regexp.Regexp // of the content; nil: any
-}
-
 // answered fills an answer for a request that is accepted.
 func (s *Source) answered(a answer, q *request) (Received, error) {
 	filled, ok, err := s.fill(a, q)
@@ -121,100 +108,6 @@ func (a answer) header(q *request) (h http.Header, ok bool) {
 	return h, true
 }
 
-// prove signs what the answer is to prove; not ok if the request has nothing
-// that may be signed.
-func (s *Source) prove(p *proof, q *request) (ok bool, err error) {
-	text := p.content.text(q)
-	if p.pattern != nil && !p.pattern.MatchString(text) {
-		return false, nil
-	}
-	const harmless = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/="
-	field := strings.Contains(strings.TrimRight(text, "="), "=") // of a form, and not the end of base64
-	if text == "" || len(text) > maxProven || strings.Trim(text, harmless) != "" || field || json.Valid([]byte(text)) {
-		return false, nil
-	}
-	if len(s.secrets) == 0 {
-		return false, refuse(SecretUnavailable, "the answer takes a secret, and there is none")
-	}
-	key, err := s.signatures[0].secretKey(s.secrets[0])
-	if err != nil {
-		return false, refuse(SecretUnavailable, "%v", err)
-	}
-	sum, err := p.algorithm.sign(key, p.content, q)
-	if err != nil {
-		return false, refuse(SecretUnavailable, "%v", err)
-	}
-	q.proof = p.encoding.encode(sum)
-	return true, nil
-}
-
-// escapeFor is what makes a value safe in a body of a media type.
-func escapeFor(media string) func(string) string {
-	switch {
-	case isJSON(media):
-		return jsonEscape
-	case isXML(media):
-		return xmlEscape
-	}
-	return func(s string) string { return s }
-}
-
-// xmlEscape makes a value safe between the tags and the quotes of XML.
-func xmlEscape(s string) string {
-	var b strings.Builder
-	if xml.EscapeText(&b, []byte(s)) != nil {
-		return ""
-	}
-	return b.String()
-}
-
-// jsonEscape makes a value safe between the quotes of a JSON string.
-func jsonEscape(s string) string {
-	quoted, err := json.Marshal(s)
-	if err != nil {
-		return ""
-	}
-	return string(quoted[1 : len(quoted)-1])
-}
-
-// An unstored is a compiled [Unstored].
-type unstored struct {
-	when   []condition
-	call   *call // nil: none is made
-	answer answer
-}
-
-// A condition is that a template has a value. Neither an empty value nor an
-// absent one ever has it.
-type condition struct {
-	template template
-	wants    []string // one of them
-	any      bool
-}
-
-func (c condition) holds(q *request) bool {
-	got := c.template.text(q)
-	if got == "" || c.any {
-		return got != ""
-	}
-	found := 0
-	for _, want := range c.wants {
-		found |= subtle.ConstantTimeCompare([]byte(got), []byte(want))
-	}
-	return found == 1
-}
-
-func (u unstored) matches(q *request) bool { return holdAll(u.when, q) }
-
-func holdAll(all []condition, q *request) bool {
-	for _, c := range all {
-		if !c.holds(q) {
-			return false
-		}
-	}
-	return true
-}
-
 // templates are all that are filled from a request.
 func (a answer) templates() []choice {
 	all := []choice{{a.body}}
@@ -225,15 +118,6 @@ func (a answer) templates() []choice {
 		all = append(all, choice{a.proof.content})
 	}
 	return all
-}
-
-// templates are all that are filled from a request.
-func (u unstored) templates() []choice {
-	all := u.answer.templates()
-	for _, c := range u.when {
-		all = append(all, choice{c.template})
-	}
-	return append(all, u.call.templates()...)
 }
 
 func (c *compiler) answer(field string, f AnswerForm) (answer, error) {
@@ -305,72 +189,4 @@ func (s *Source) refuse(err error, q *request) error {
 		refusal.Answer = &filled
 	}
 	return err
-}
-
-func (c *compiler) proof(field string, f *Proof) (p *proof, err error) {
-	if f == nil {
-		return nil, nil
-	}
-	p = &proof{}
-	if p.content, err = c.template(field+"content", f.Content); err != nil {
-		return nil, err
-	}
-	if p.encoding, err = oneOf(c, field+"encoding", f.Encoding, encodings); err != nil {
-		return nil, err
-	}
-	if p.algorithm, err = oneOf(c, field+"algorithm", f.Algorithm, algorithms); err != nil {
-		return nil, err
-	}
-	if _, ok := p.algorithm.(hmacOf); !ok {
-		return nil, c.blame(field+"algorithm", f.Algorithm, "one of the HMACs")
-	}
-	if f.Pattern == "" {
-		return p, nil
-	}
-	if p.pattern, err = regexp.Compile("^(?:" + f.Pattern + ")$"); err != nil {
-		return nil, c.blame(field+"pattern", f.Pattern, "a regular expression")
-	}
-	return p, nil
-}
-
-func (c *compiler) unstored(forms []Unstored) ([]unstored, error) {
-	var all []unstored
-	for i, f := range forms {
-		field := fmt.Sprintf("unstored[%d].", i)
-		if len(f.When) == 0 {
-			return nil, &FieldError{Field: field + "when", Want: "a condition: without one nothing would be stored"}
-		}
-		u, err := c.kind(field, f.When, f.Answer)
-		if err != nil {
-			return nil, err
-		}
-		if f.Call != nil {
-			if u.call, err = c.call(field+"call.", *f.Call); err != nil {
-				return nil, err
-			}
-		}
-		all = append(all, u)
-	}
-	return all, nil
-}
-
-// kind compiles a kind of request that is answered and not stored.
-func (c *compiler) kind(field string, when map[string]string, f AnswerForm) (u unstored, err error) {
-	if u.answer, err = c.answer(field+"answer", f); err != nil {
-		return u, err
-	}
-	u.when, err = c.conditions(field+"when", when)
-	return u, err
-}
-
-func (c *compiler) conditions(field string, when map[string]string) ([]condition, error) {
-	var all []condition
-	for _, text := range slices.Sorted(maps.Keys(when)) {
-		t, err := c.template(field, text)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, condition{template: t, wants: c.values(when[text]), any: when[text] == "*"})
-	}
-	return all, nil
 }
