@@ -1,9 +1,12 @@
 package worker_test
 
 import (
+	"bytes"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/belay-hooks/belay/internal/testbroker"
@@ -244,4 +247,48 @@ func TestOrderedChainWithConditionsAndCheckpoints(t *testing.T) {
 		publishEvent(t, b, e)
 	}
 	c.wait(t, "1:a#1", "1:b#1", "1:b#2", "3:a#1", "3:b#1")
+}
+
+// What a chain's condition does not take costs the broker no request of its own.
+func TestManyEventsThatAChainDoesNotTakeShareALook(t *testing.T) {
+	server := testbroker.Start(t)
+	b := server.Connect()
+	if err := b.Migrate(t.Context(), stream.Topology{}); err != nil {
+		t.Fatal(err)
+	}
+	const events = 600
+	for i := range events {
+		publish(t, b, strconv.Itoa(i), "push")
+	}
+	// The server tells of each request to its API.
+	var looks, told atomic.Int64
+	requests := server.Foreign().Subscribe("$JS.EVENT.ADVISORY.API")
+	go func() {
+		for {
+			select {
+			case <-t.Context().Done():
+				return
+			case m := <-requests:
+				told.Add(1)
+				if bytes.Contains(m.Data, []byte("$JS.API.CONSUMER.INFO.")) {
+					looks.Add(1)
+				}
+			}
+		}
+	}()
+	var c calls
+	start(t, worker.Config{Broker: b}, handler.Chain{
+		Name: "c", Earliest: true, When: func(*event.Event) (bool, error) { return false, nil },
+		Steps: []handler.Step{c.step(1, "a", nil)},
+	})
+	waitFor(t, func() bool {
+		all, err := b.Standings(t.Context(), stream.In(0))
+		return err == nil && len(all) == 1 && all[0].Held == 0 && all[0].Pending == 0
+	})
+	if told.Load() == 0 {
+		t.Fatal("no request was told of")
+	}
+	if n := looks.Load(); n > events/4 {
+		t.Errorf("%d requests for %d events that the chain does not take", n, events)
+	}
 }

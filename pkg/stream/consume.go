@@ -65,6 +65,7 @@ type Consumer struct {
 
 	generation int      // of the configuration that it was set up for here
 	filters    []string // of that configuration, sorted
+	looks      groups[context.Context]
 }
 
 // EnsureConsumer creates the consumer if it is missing and updates its filters
@@ -103,18 +104,37 @@ func (b *Broker) EnsureConsumer(ctx context.Context, c ConsumerConfig) (*Consume
 	if err != nil {
 		return nil, fmt.Errorf("set up the consumer %s on %s: %w", c.Name, c.Stream, brokerError(err))
 	}
-	return &Consumer{b: b, stream: c.Stream, name: c.Name, cons: cons, generation: c.Generation, filters: filters}, nil
+	consumer := &Consumer{b: b, stream: c.Stream, name: c.Name, cons: cons, generation: c.Generation, filters: filters}
+	consumer.looks.commit = consumer.look
+	return consumer, nil
 }
 
+// errForeign: the consumer selects for another configuration.
+var errForeign = errors.New("the consumer is another configuration's")
+
 // Foreign reports whether the consumer, as it is at the broker now, selects for
-// another configuration than the one that it was set up for here.
+// another configuration than the one that it was set up for here by
+// [Broker.EnsureConsumer]. Those who ask at the same time share one look, which
+// begins after the last of them has asked.
 func (c *Consumer) Foreign(ctx context.Context) (bool, error) {
-	info, err := c.cons.Info(ctx)
+	err := c.looks.add(ctx)
+	if errors.Is(err, errForeign) {
+		return true, nil
+	}
+	return false, err
+}
+
+func (c *Consumer) look(asking []context.Context) error {
+	// All who ask are of one worker and end together.
+	info, err := c.cons.Info(asking[0])
 	if err != nil {
-		return false, fmt.Errorf("look up the consumer %s: %w", c.name, brokerError(err))
+		return fmt.Errorf("look up the consumer %s: %w", c.name, brokerError(err))
 	}
 	stored, _ := strconv.Atoi(info.Config.Metadata[generationKey])
-	return stored != c.generation || !slices.Equal(filtersOf(info.Config), c.filters), nil
+	if stored != c.generation || !slices.Equal(filtersOf(info.Config), c.filters) {
+		return errForeign
+	}
+	return nil
 }
 
 func filtersOf(c jetstream.ConsumerConfig) []string {
