@@ -155,14 +155,28 @@ func (r *runner) parkAgain(ctx context.Context, t *task) (stream.Verdict, error)
 	return stream.Ack, r.config.Broker.Reschedule(ctx, standing.Once(r.nextTurn(t, e), t.progress.Turn), r.waitSubject(t), t.progress.Until, waiting)
 }
 
-// bury stores the event whole as a dead letter.
+// bury stores the event whole as a dead letter. Where the broker's limit of headers
+// does not allow that, it leaves out what is missed least: an event that cannot be
+// given up would be tried for ever.
 func (r *runner) bury(ctx context.Context, t *task, o *outcome) error {
 	header, data := t.event.Encode()
 	l := r.letter(t, *o)
 	l.Whole, l.Values = true, t.progress.Values
 	err := r.publishDead(ctx, t, l, header, data)
-	if errors.Is(err, stream.ErrTooLarge) && len(l.Values) > 0 {
-		l.Values, l.ValuesLeftOut = nil, true
+	for _, leaveOut := range []func(){
+		func() { l.ValuesLeftOut, l.Values = len(l.Values) > 0, nil },
+		func() { l.Failures = l.Failures[max(len(l.Failures), 1)-1:] },
+		func() { l.Failures = nil },
+		func() {
+			bare := *t.event
+			bare.Header = nil
+			header, data = bare.Encode()
+		},
+	} {
+		if !errors.Is(err, stream.ErrTooLarge) {
+			break
+		}
+		leaveOut()
 		err = r.publishDead(ctx, t, l, header, data)
 	}
 	if err == nil && l.ValuesLeftOut && o.reason != reasonTooLarge {
@@ -199,7 +213,12 @@ func (r *runner) settleUnreadable(ctx context.Context, t *task, cause error) (st
 	if errors.Is(cause, stream.ErrNotFound) {
 		o.reason = reasonExpired
 	}
-	if err := r.publishDead(ctx, t, r.letter(t, o), stream.Portable(t.held.Header), t.held.Data); err != nil {
+	l := r.letter(t, o)
+	err := r.publishDead(ctx, t, l, stream.Portable(t.held.Header), t.held.Data)
+	if errors.Is(err, stream.ErrTooLarge) {
+		err = r.publishDead(ctx, t, l, map[string][]string{}, t.held.Data)
+	}
+	if err != nil {
 		return stream.Verdict{}, err
 	}
 	return r.endUnrun(ctx, t, o)

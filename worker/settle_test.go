@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -126,6 +128,40 @@ func TestWhatDoesNotFitIsGivenUp(t *testing.T) {
 			var failures []any
 			if err := json.Unmarshal([]byte(m.Header["belay-failures"][0]), &failures); err != nil || len(failures) == 0 {
 				t.Errorf("failures: %v %v", failures, err)
+			}
+		})
+	}
+}
+
+// The broker takes 64 KiB of headers. An event that nearly fills them is given up all
+// the same, and not tried for ever.
+func TestEventWithLargeHeadersIsGivenUp(t *testing.T) {
+	for _, size := range []int{30 << 10, 50 << 10, 62 << 10} {
+		t.Run(strconv.Itoa(size), func(t *testing.T) {
+			b := testbroker.New(t)
+			var c calls
+			retry := quick
+			retry.Attempts = 12
+			start(t, worker.Config{Broker: b}, handler.Chain{Name: "c", Retry: retry, Steps: []handler.Step{
+				c.step(1, "a", func(e *event.Event) (*handler.Response, error) {
+					return nil, e.Values.Set("v", strings.Repeat("x", 10<<10))
+				}),
+				c.step(2, "b", func(*event.Event) (*handler.Response, error) {
+					return nil, errors.New(strings.Repeat("<", 2000)) // six bytes for each in JSON
+				}),
+			}})
+			publishEvent(t, b, &event.Event{ID: "e", Type: "github.push", Body: []byte("body"), Header: http.Header{"X-Kept": {strings.Repeat("x", size)}}})
+			waitFor(t, func() bool { return len(records(t, b, "c", 0)) == 1 })
+			m, err := b.Last(t.Context(), stream.Dead, stream.DeadEvents("c"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			e, err := event.Decode(m.Header, m.Data)
+			if err != nil || e.ID != "e" || string(e.Body) != "body" {
+				t.Errorf("dead letter of %v: %v", e, err)
+			}
+			if got := len(c.all()); got != 13 {
+				t.Errorf("%d handlers ran, want 1 and 12", got)
 			}
 		})
 	}

@@ -111,6 +111,9 @@ func (l *Letter) Describe(header map[string][]string, bytes int) error {
 	if !l.Whole {
 		header[headerLeftOut] = []string{noEvent}
 	}
+	if l.ValuesLeftOut {
+		header[headerLeftOut] = []string{noValues}
+	}
 	if len(l.Values) == 0 {
 		return nil
 	}
