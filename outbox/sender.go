@@ -14,8 +14,12 @@ import (
 
 // settleWithin bounds the writes that settle a delivery. They are not cut short
 // when the outbox stops: the request has been made, and what came of it would
-// be lost.
-const settleWithin = 10 * time.Second
+// be lost. A broker that has died meanwhile never answers, so a write is tried
+// again after a while.
+const (
+	settleWithin = 20 * time.Second
+	writeWithin  = 3 * time.Second
+)
 
 // againAfter is the pause before a message is handed out again whose settling
 // failed.

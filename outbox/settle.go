@@ -36,10 +36,19 @@ func (s *shard) settle(ctx context.Context, h *stream.Held, r *result) error {
 	case dropped:
 		return s.done(ctx, h, outcomeDropped)
 	}
-	if err := stream.WaitOut(ctx, func() error { return s.follow(ctx, r) }); err != nil {
+	if err := insist(ctx, func(ctx context.Context) error { return s.follow(ctx, r) }); err != nil {
 		return err
 	}
 	return s.done(ctx, h, outcomeAttempted)
+}
+
+// insist waits out an outage of the broker, up to the end of ctx.
+func insist(ctx context.Context, write func(context.Context) error) error {
+	return stream.WaitOut(ctx, func() error {
+		ctx, cancel := context.WithTimeout(ctx, writeWithin)
+		defer cancel()
+		return write(ctx)
+	})
 }
 
 // follow stores the attempt and what follows from it. It may be done again.
@@ -89,7 +98,7 @@ func (s *shard) park(ctx context.Context, h *stream.Held, d *delivery, put parke
 	if put.cause == parkRate {
 		later.turn = s.turn
 	}
-	if err := stream.WaitOut(ctx, func() error { return s.schedule(ctx, &later, put.until) }); err != nil {
+	if err := insist(ctx, func(ctx context.Context) error { return s.schedule(ctx, &later, put.until) }); err != nil {
 		return err
 	}
 	return s.done(ctx, h, outcomeParked)

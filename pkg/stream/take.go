@@ -317,6 +317,10 @@ const (
 // publish stores a group of records. With a fence it is refused once another
 // process has set its own.
 func (l *Ledger) publish(ctx context.Context, data []byte) error {
+	// A broker that has died meanwhile never answers, and the next one would not be
+	// asked.
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
 	l.mu.Lock()
 	fence, lost := l.fence, l.lost
 	l.mu.Unlock()
