@@ -20,6 +20,7 @@ import (
 type benchCmd struct {
 	Ingress benchIngressCmd `cmd:"" help:"Measure how webhooks are received and stored, beside the barest programs that could."`
 	Worker  benchWorkerCmd  `cmd:"" help:"Measure how stored events are handled, beside a bare loop that takes and acknowledges them."`
+	Outbox  benchOutboxCmd  `cmd:"" help:"Measure how notifications are delivered, beside a bare loop that posts and stores a line."`
 	Target  benchTargetCmd  `cmd:"" hidden:"" help:"What is measured; belay bench starts it."`
 }
 

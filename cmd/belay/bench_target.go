@@ -33,6 +33,10 @@ type benchTargetCmd struct {
 
 	Concurrency int           `env:"-" help:"How many events are handled at once."`
 	Takes       time.Duration `env:"-" help:"How long it takes to handle one."`
+
+	Sink    string `env:"-" help:"The address of the program that is posted to."`
+	Size    int    `env:"-" help:"The size of a body in bytes."`
+	Offered bool   `env:"-" help:"Post what is notified, and nothing else."`
 }
 
 // place is where a target is.
@@ -111,6 +115,8 @@ func (t *target) close() {
 // set makes what is asked for.
 func (t *target) set(ctx context.Context) error {
 	switch t.cmd.Program {
+	case programSink:
+		return t.sink()
 	case programHTTP:
 		return t.serve(ceiling.HTTP())
 	case programHMAC:
@@ -132,6 +138,10 @@ func (t *target) set(ctx context.Context) error {
 		return t.consume()
 	case programWorker:
 		return t.work(ctx)
+	case programPost:
+		return t.post()
+	case programOutbox:
+		return t.outbox(ctx)
 	}
 	return fmt.Errorf("there is no program %q", t.cmd.Program)
 }

@@ -234,7 +234,7 @@ type workTotal struct {
 }
 
 // total sums up the rounds of a program beside those of the bare one, in the order of the rounds.
-func (c *benchWorkerCmd) total(program string, rounds []workRound) workTotal {
+func total(program, base string, rounds []workRound) workTotal {
 	of := func(p string, figure func(workRound) float64) (all []float64) {
 		for _, r := range rounds {
 			if r.Program == p {
@@ -244,7 +244,7 @@ func (c *benchWorkerCmd) total(program string, rounds []workRound) workTotal {
 		return all
 	}
 	ratio := func(figure func(workRound) float64) float64 {
-		mine, bare := of(program, figure), of(programConsume, figure)
+		mine, bare := of(program, figure), of(base, figure)
 		var all []float64
 		for i := range mine {
 			if bare[i] > 0 {
@@ -264,7 +264,6 @@ func (c *benchWorkerCmd) total(program string, rounds []workRound) workTotal {
 		BrokerCPU: time.Duration(median(of(program, func(r workRound) float64 { return float64(r.BrokerCPU) }))),
 		RateRatio: ratio(rate), P99Ratio: ratio(p99), CPURatio: ratio(cpu),
 	}
-	t.InHand = t.Rate * c.Takes.Seconds()
 	for _, r := range rounds {
 		if r.Program == program {
 			t.RSS = max(t.RSS, r.RSS)
@@ -274,7 +273,10 @@ func (c *benchWorkerCmd) total(program string, rounds []workRound) workTotal {
 }
 
 func (c *benchWorkerCmd) print(out io.Writer, rounds []workRound) error {
-	totals := []workTotal{c.total(programConsume, rounds), c.total(programWorker, rounds)}
+	totals := []workTotal{total(programConsume, programConsume, rounds), total(programWorker, programConsume, rounds)}
+	for i := range totals {
+		totals[i].InHand = totals[i].Rate * c.Takes.Seconds()
+	}
 	switch {
 	case c.JSON:
 		return printJSON(out, struct {

@@ -22,6 +22,7 @@ type Events struct {
 	broker *stream.Broker
 	body   []byte
 	number atomic.Int64
+	make   func(number int64) *event.Event
 }
 
 // NewEvents connects to the broker at the URL, to store events with bodies of so
@@ -35,7 +36,9 @@ func NewEvents(ctx context.Context, url string, size int) (*Events, error) {
 		broker.Close()
 		return nil, err
 	}
-	return &Events{broker: broker, body: bytes.Repeat([]byte("x"), size)}, nil
+	e := &Events{broker: broker, body: bytes.Repeat([]byte("x"), size)}
+	e.make = e.webhook
+	return e, nil
 }
 
 // Close ends the connection.
@@ -52,14 +55,17 @@ var names = []string{
 
 // store stores the next event.
 func (e *Events) store(ctx context.Context) error {
-	number := e.number.Add(1) - 1
+	_, err := e.broker.StoreEvent(ctx, e.make(e.number.Add(1)-1))
+	return err
+}
+
+func (e *Events) webhook(number int64) *event.Event {
 	n, name := strconv.FormatInt(number, 10), names[int(number)%len(names)]
-	_, err := e.broker.StoreEvent(ctx, &event.Event{
+	return &event.Event{
 		ID: n, Source: "/github/default", Type: "github." + name, Time: time.Now(), ContentType: "application/json",
 		Receiver: "github", SourceID: "default", Key: "octo/" + n, Body: e.body,
 		Header: http.Header{"X-Github-Event": {name}, "X-Github-Delivery": {n}, "User-Agent": {"GitHub-Hookshot/044aadd"}},
-	})
-	return err
+	}
 }
 
 // atOnce is how many are stored at once.
