@@ -39,6 +39,7 @@ const (
 	reasonExpired    reason = "expired"
 	reasonTooLarge   reason = "values_too_large"
 	reasonCondition  reason = "condition_failed"
+	reasonCrashed    reason = "crashed"
 )
 
 // outcome is the result of executing a chain.
@@ -128,7 +129,7 @@ func (r *runner) execute(ctx context.Context, t *task) outcome {
 // only where the chain cannot go on.
 func (r *runner) checkpoint(ctx context.Context, t *task, o outcome, next handler.Step) outcome {
 	finished := t.progress.Next
-	t.progress.Next, t.progress.Order, t.progress.Failed = next.Name, next.Order, 0
+	t.progress.Next, t.progress.Order, t.progress.Failed, t.progress.Begun = next.Name, next.Order, 0, 0
 	ctx, cancel := lateToo(ctx)
 	defer cancel()
 	switch err := r.writeProgress(ctx, t); {
@@ -232,6 +233,7 @@ func (r *runner) policy(step string) handler.Retry {
 // outcome.
 func (r *runner) failed(t *task, step string, o outcome, err error) outcome {
 	p := &t.progress
+	p.Begun, p.Delivery = 0, t.held.Deliveries
 	o.err, o.handler = err, step
 	delay, later := handler.AsLater(err)
 	if !later {

@@ -37,13 +37,14 @@ type line struct {
 
 // queued is an event in its line.
 type queued struct {
-	seq     uint64
-	size    int64
-	touched bool         // the chain may have worked on it before
-	tries   int          // how often it was begun here
-	total   int          // attempts that are known of
-	held    *stream.Held // nil: to be read again
-	place   *list.Element
+	seq      uint64
+	size     int64
+	touched  bool         // the chain may have worked on it before
+	doubtful bool         // an owner before may have begun with it
+	tries    int          // how often it was begun here
+	total    int          // attempts that are known of
+	held     *stream.Held // nil: to be read again
+	place    *list.Element
 }
 
 // maxKeptBytes bounds the bytes of events that a shard holds in memory while they
@@ -54,7 +55,7 @@ func newLines() *lines { return &lines{byKey: make(map[string]*line)} }
 
 // add puts an event at the end of its key's line. Events come in stored order.
 func (l *lines) add(key string, h *stream.Held, size int64) {
-	q := &queued{seq: h.Seq, size: size, touched: h.Touched, held: h}
+	q := &queued{seq: h.Seq, size: size, touched: h.Touched, doubtful: h.Doubtful, held: h}
 	q.place = l.all.PushBack(q)
 	ln := l.byKey[key]
 	if ln == nil {

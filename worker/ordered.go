@@ -212,7 +212,7 @@ func (o *orderedShard) handleFirst(ctx context.Context, ln *line, q queued) ende
 			return again(time.Second)
 		}
 	}
-	held.Deliveries = q.tries
+	held.Deliveries, held.Doubtful = q.tries, q.doubtful && q.tries == 1
 	t := &task{Place: stream.Place{Shard: o.shard, Seq: q.seq}, held: held, touched: q.touched, lease: o.lease}
 	wait, waits := o.handleOrdered(ctx, t, q.total).Waits()
 	if waits {

@@ -180,7 +180,11 @@ func (r *runner) handle(ctx context.Context, t *task) {
 // work runs the chain over the event and makes what comes of it durable.
 func (r *runner) work(ctx context.Context, t *task) stream.Verdict {
 	began := time.Now()
-	o := r.execute(ctx, t)
+	leave, o := r.enter(ctx, t)
+	if o.kind == "" {
+		o = r.execute(ctx, t)
+	}
+	leave()
 	r.answer(ctx, t, o)
 	ctx, cancel := lateToo(ctx)
 	defer cancel()

@@ -56,7 +56,7 @@ func (r *runner) settle(ctx context.Context, t *task, o outcome) (v stream.Verdi
 			return r.settle(ctx, t, o)
 		}
 	case interrupted:
-		v = stream.GiveBack
+		v, err = r.uncount(ctx, t)
 	}
 	return v, o, err
 }

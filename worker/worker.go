@@ -11,6 +11,7 @@
 //	replay.go    replay: stored events once more, as operators order
 //	settle.go    settle: the outcome to durable writes and an ack
 //	progress.go  progress: where a chain stands in an event that failed
+//	poison.go    events that end the process which handles them
 //	pause.go     the gate of a chain that an operator pauses
 package worker
 
@@ -23,6 +24,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/belay-hooks/belay/internal/standing"
 	"github.com/belay-hooks/belay/pkg/handler"
@@ -57,6 +59,7 @@ type Worker struct {
 	config  Config
 	metrics *metrics
 	paused  *standing.Switches
+	places  *semaphore.Weighted // of the events that are worked on: see enter
 
 	mu      sync.Mutex
 	current *chains
@@ -84,6 +87,7 @@ func New(ctx context.Context, c Config, all ...handler.Chain) (*Worker, error) {
 	w := &Worker{
 		config: c, metrics: newMetrics(c.Metrics), changed: make(chan struct{}),
 		replays: newReplays(), paused: standing.NewSwitches(standing.Paused),
+		places: semaphore.NewWeighted(everybody),
 	}
 	var err error
 	w.current, err = w.setUp(ctx, all)

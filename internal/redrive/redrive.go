@@ -175,7 +175,7 @@ func resume(p *standing.Progress, l *standing.Letter) error {
 		p.Values = l.Values
 	}
 	p.Next, p.Order, p.Failures, p.Total = l.Handler, l.Order, l.Failures, l.Attempts
-	p.Failed, p.Outcome, p.Run = 0, "", 0
+	p.Failed, p.Outcome, p.Run, p.Begun = 0, "", 0, 0
 	p.Redrives = l.Redrives + 1
 	p.Since = time.Now().UTC()
 	p.Until = p.Since

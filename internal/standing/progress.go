@@ -26,6 +26,11 @@ type Progress struct {
 	Failed int `json:"failed"`
 	// Total counts the attempts of all steps.
 	Total int `json:"total"`
+	// Begun counts how often the event was begun with since the last attempt that was
+	// recorded, where it was in doubt whether it had been before; Delivery is the
+	// count of the message that the last attempt was made for.
+	Begun    int `json:"begun,omitempty"`
+	Delivery int `json:"delivery,omitempty"`
 	// Turn counts how often the event was parked. From the first time on it is in
 	// RETRY, and what brings it back carries its turn: a message of an earlier one
 	// is stale, and so is that of IN.

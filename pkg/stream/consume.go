@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -255,6 +256,7 @@ type run struct {
 	room    Slots      // one for each message held
 	idle    chan taken // where those wait that worked on a message, for the next
 	running sync.WaitGroup
+	doubts  atomic.Int64 // messages of a stream of work that were doubtful
 
 	mu   sync.Mutex
 	held map[uint64]*Held
@@ -397,9 +399,18 @@ func (r *run) work(open, work context.Context, h *Held) {
 	case finished:
 		r.settle(work, h, Ack)
 	default:
-		h.Touched = h.Deliveries > 1 || begun
+		h.Touched, h.Doubtful = h.Deliveries > 1 || begun, r.doubtful(h)
 		r.Handle(work, h)
 	}
+}
+
+// doubtful is what [Held.Doubtful] says. A stream of work holds only what was begun
+// with or is due, so there each of the first ones is.
+func (r *run) doubtful(h *Held) bool {
+	if r.Ledger != nil {
+		return r.Ledger.doubts(h.Seq)
+	}
+	return r.doubts.Add(1) <= maxDoubts
 }
 
 func (r *run) settle(ctx context.Context, h *Held, v Verdict) {

@@ -62,8 +62,15 @@ type Ledger struct {
 	loaded   bool
 	epoch    uint64 // of the connection that both were read in
 	tail     uint64 // without progress: the last message that somebody may have begun with
+	before   uint64 // the last message that was there when the ledger was first read
+	doubtful int    // how many of those were told to be doubtful
 	pruned   time.Time
 }
+
+// maxDoubts is how many messages are doubtful that were there before their reader:
+// more than a worker has usually in hand. Those that are not finished yet come
+// first; so one that is overlooked is among them after one more crash, or a few.
+const maxDoubts = 1000
 
 // headerWriter says which Ledger wrote a group.
 const headerWriter = "belay-writer"
@@ -167,6 +174,18 @@ func (l *Ledger) doubt() {
 	l.loaded = false
 }
 
+// doubts tells whether somebody may have begun with a message that is not finished,
+// though nothing tells so. See [Held.Doubtful].
+func (l *Ledger) doubts(seq uint64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if seq > l.before || l.doubtful >= maxDoubts {
+		return false
+	}
+	l.doubtful++
+	return true
+}
+
 // load reads what is finished above the consumer's ack floor, once in every
 // connection to the broker, and follows what other processes add.
 func (l *Ledger) load(ctx context.Context, c *Consumer) error {
@@ -194,6 +213,9 @@ func (l *Ledger) load(ctx context.Context, c *Consumer) error {
 	l.follows, l.loaded, l.epoch = follows, true, epoch
 	if l.chain == "" {
 		l.tail = tail
+	}
+	if l.before == 0 {
+		l.before = tail
 	}
 	l.dropBelow(floor)
 	return nil

@@ -27,6 +27,11 @@ type Held struct {
 	// Touched says that somebody may have worked on the message before: it was
 	// handed out before, or its ledger knows of progress.
 	Touched bool
+	// Doubtful says that somebody may have begun with the message though nothing tells
+	// so, not even Deliveries: it is one of the first ones that this process gets of
+	// those that were there before it, and a single broker that crashed has forgotten
+	// whom it had handed them to.
+	Doubtful bool
 	// Finished says that the chain has finished with it before. It is only told of
 	// what is read by [Consumer.Take].
 	Finished bool

@@ -145,6 +145,7 @@ func (t *Taken) read(ctx context.Context, messages jetstream.MessagesContext, ev
 func (t *Taken) mark(h *Held) {
 	h.msg = nil // there is nothing to tell the broker
 	h.Finished, h.Touched, _ = t.ledger.knows(h.Seq)
+	h.Doubtful = !h.Finished && t.ledger.doubts(h.Seq)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.last = &Held{Seq: h.Seq, Stored: h.Stored}
@@ -236,6 +237,7 @@ func (l *Ledger) take(ctx context.Context, c *Consumer, lost func()) (floor uint
 	l.mu.Lock()
 	l.fence, l.lost = fence.Seq, lost
 	l.finished, l.begun = make(seqset), begun
+	l.before, l.doubtful = tail, 0
 	l.mu.Unlock()
 	if floor >= tail {
 		return floor, nil // nothing is stored that could be finished
