@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // Config says how a console works. The zero value of a field is its default.
@@ -14,6 +16,8 @@ type Config struct {
 	// Keys are the bearer keys of the operators, each written "key" (the operator is
 	// called "operator") or "name=key".
 	Keys []string
+	// Metrics is where the console registers what the chains have to do. nil: nowhere.
+	Metrics prometheus.Registerer
 	// Grace is how long requests and jobs may take to end. Default 20 s.
 	Grace time.Duration
 }

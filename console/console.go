@@ -27,6 +27,7 @@ type Server struct {
 	progress standing.Log
 	state    *stream.Bucket
 	desk     *redrive.Desk
+	metrics  *chainMetrics
 	sources  atomic.Pointer[[]string] // of the configuration: receiver/id
 	wake     chan struct{}            // tells the driver of a new job
 }
@@ -38,7 +39,7 @@ func New(c Config, b *stream.Broker, log *slog.Logger) (*Server, error) {
 	s := &Server{
 		config: c, broker: b, log: log,
 		progress: standing.NewLog(b), state: b.Bucket(stream.State), desk: redrive.New(b),
-		wake: make(chan struct{}, 1),
+		wake: make(chan struct{}, 1), metrics: newChainMetrics(c.Metrics),
 	}
 	var err error
 	if s.keys, err = rest.ParseKeys(c.Keys, defaultOperator); err != nil {
@@ -74,6 +75,7 @@ func (s *Server) Run(ctx context.Context) error {
 	defer stop()
 	var driving sync.WaitGroup
 	driving.Go(func() { s.drive(serving) })
+	driving.Go(func() { s.measureAll(serving) })
 	defer driving.Wait()
 	defer stop()
 

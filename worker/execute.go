@@ -233,7 +233,7 @@ func (r *runner) policy(step string) handler.Retry {
 // outcome.
 func (r *runner) failed(t *task, step string, o outcome, err error) outcome {
 	p := &t.progress
-	p.Begun, p.Delivery = 0, t.held.Deliveries
+	p.Begun = 0
 	o.err, o.handler = err, step
 	delay, later := handler.AsLater(err)
 	if !later {

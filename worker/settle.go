@@ -63,6 +63,7 @@ func (r *runner) settle(ctx context.Context, t *task, o outcome) (v stream.Verdi
 
 // postpone keeps where the chain stands and brings the event back after the wait.
 func (r *runner) postpone(ctx context.Context, t *task, wait time.Duration) (stream.Verdict, error) {
+	t.progress.Delivery = t.held.Deliveries
 	if t.lease != nil {
 		return r.holdBack(ctx, t, wait)
 	}

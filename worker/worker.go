@@ -172,6 +172,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		set, changed := w.current, w.changed
 		w.mu.Unlock()
 		running.Go(func() { set.run(work) })
+		running.Go(func() { w.reportRemoved(ctx, changed) })
 		select {
 		case <-ctx.Done():
 			set.stop()

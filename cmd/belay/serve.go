@@ -267,7 +267,7 @@ func (n *node) addRoles(ctx context.Context) (err error) {
 		n.Add("worker", n.worker)
 	}
 	if n.cmd.runs("console") {
-		n.console, err = console.New(console.Config{Addr: n.cmd.ConsoleAddr, Keys: n.cmd.ConsoleKeys.List()}, n.broker, n.Log)
+		n.console, err = console.New(console.Config{Addr: n.cmd.ConsoleAddr, Keys: n.cmd.ConsoleKeys.List(), Metrics: n.Ops.Registry()}, n.broker, n.Log)
 		if err != nil {
 			return err
 		}

@@ -18,7 +18,7 @@ type environment struct {
 func main() {
 	var env environment
 	program.Main("console", &env, &env.Env, func(p *program.Program) error {
-		server, err := console.New(console.Config{Addr: env.ConsoleAddr, Keys: env.ConsoleKeys.List()}, p.Broker, p.Log)
+		server, err := console.New(console.Config{Addr: env.ConsoleAddr, Keys: env.ConsoleKeys.List(), Metrics: p.Ops.Registry()}, p.Broker, p.Log)
 		if err != nil {
 			return err
 		}
