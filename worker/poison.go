@@ -73,11 +73,17 @@ func (r *runner) enter(ctx context.Context, t *task) (leave func(), o outcome) {
 }
 
 // uncount takes back that the event was begun with, which the worker's own stop has
-// ended.
+// ended. Nothing else of an interrupted run is recorded.
 func (r *runner) uncount(ctx context.Context, t *task) (stream.Verdict, error) {
 	if t.progress.Begun == 0 {
 		return stream.GiveBack, nil
 	}
-	t.progress.Begun--
-	return stream.GiveBack, r.writeProgress(ctx, t)
+	return stream.GiveBack, stream.WaitOut(ctx, func() error {
+		p, revision, err := r.progress.Find(ctx, r.chain.Name, t.Place)
+		if err != nil || revision == 0 || p.Begun == 0 {
+			return err
+		}
+		p.Begun--
+		return r.progress.Write(ctx, r.chain.Name, t.Place, p)
+	})
 }
