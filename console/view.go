@@ -46,6 +46,15 @@ const maxShown = 1 << 20
 func (v *bodyView) setBody(body []byte) {
 	if len(body) > maxShown {
 		body, v.Truncated = body[:maxShown], true
+		// A letter that is cut in two does not make the text none.
+		for n := 1; n < utf8.UTFMax; n++ {
+			if start := len(body) - n; utf8.RuneStart(body[start]) {
+				if !utf8.FullRune(body[start:]) {
+					body = body[:start]
+				}
+				break
+			}
+		}
 	}
 	if utf8.Valid(body) {
 		text := string(body)

@@ -126,7 +126,11 @@ func (r *runner) replay(fetch, work context.Context, job *standing.Job) {
 		p.ledgers = append(p.ledgers, r.config.Broker.RunLedger(r.chain.Name, shard, job.Run, job.Created))
 	}
 	for shard, border := range job.Borders {
-		consumer, err := r.config.Broker.Consumer(fetch, stream.In(shard), job.ReplayConsumer())
+		var consumer *stream.Consumer
+		err := stream.WaitOut(fetch, func() (err error) {
+			consumer, err = r.config.Broker.Consumer(fetch, stream.In(shard), job.ReplayConsumer())
+			return err
+		})
 		if errors.Is(err, stream.ErrNotFound) || fetch.Err() != nil {
 			continue // it is over
 		}
