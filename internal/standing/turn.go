@@ -3,7 +3,6 @@ package standing
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
 	"strconv"
 
 	"github.com/belay-hooks/belay/pkg/event"
@@ -79,9 +78,14 @@ func First(header map[string][]string, name string) string {
 // IdempotencyKey is the same for all attempts of one handler on one event in one
 // run, and for nothing else.
 func IdempotencyKey(e *event.Event, run int, chain, step string) string {
-	h := sha256.New()
-	for _, part := range []string{e.Source, e.ID, strconv.Itoa(run), chain, step} {
-		fmt.Fprintf(h, "%d:%s,", len(part), part)
+	var room [256]byte // each call of each handler asks: on the stack where it fits
+	text := room[:0]
+	for _, part := range [...]string{e.Source, e.ID, strconv.Itoa(run), chain, step} {
+		text = strconv.AppendInt(text, int64(len(part)), 10)
+		text = append(text, ':')
+		text = append(text, part...)
+		text = append(text, ',')
 	}
-	return hex.EncodeToString(h.Sum(nil)[:16])
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:16])
 }
