@@ -18,6 +18,7 @@ type api struct {
 
 func (a *api) routes() http.Handler {
 	r := mux.NewRouter()
+	r.HandleFunc("/v1/openapi.yaml", describe).Methods(http.MethodGet, http.MethodHead)
 	for path, v := range a.paths() {
 		r.Handle(path, a.guard(v))
 	}

@@ -36,23 +36,27 @@ func (e *exitError) Unwrap() error { return e.error }
 
 // cli is the command line: one field a verb, each in a file of its own.
 type cli struct {
-	Serve       serveCmd       `cmd:"" help:"Run everything in one process: ingress, worker, outbox and the broker."`
-	Send        sendCmd        `cmd:"" help:"Send a webhook, signed as the provider signs."`
-	Check       checkCmd       `cmd:"" help:"Check a configuration file."`
-	Verify      verifyCmd      `cmd:"" help:"Say whether a captured request verifies and, where not, why."`
-	Bench       benchCmd       `cmd:"" help:"Measure this machine, under load."`
-	Migrate     migrateCmd     `cmd:"" help:"Create or update the streams and buckets on a NATS server."`
-	Deadletters deadlettersCmd `cmd:"" help:"Look at what was given up; redrive or discard it."`
-	Replay      replayCmd      `cmd:"" help:"Let a chain handle stored events again."`
-	Events      eventsCmd      `cmd:"" help:"Look at a stored event."`
-	Erase       eraseCmd       `cmd:"" help:"Erase all that is kept of one event."`
-	Chains      chainsCmd      `cmd:"" help:"Look at the chains and their backlogs; pause, resume or delete one."`
-	Sources     sourcesCmd     `cmd:"" help:"Look at the sources; switch one off or on."`
-	Jobs        jobsCmd        `cmd:"" help:"Look at, pause and cancel the work over many events."`
-	New         newCmd         `cmd:"" help:"Write a new project."`
-	Receivers   receiversCmd   `cmd:"" help:"List the providers that Belay knows, or explain how to set one up."`
-	Schema      schemaCmd      `cmd:"" help:"Print the JSON schema of the configuration file, or of a receiver, for editors."`
-	Version     versionCmd     `cmd:"" help:"Print the version."`
+	Serve         serveCmd         `cmd:"" help:"Run everything in one process: ingress, worker, outbox and the broker."`
+	Send          sendCmd          `cmd:"" help:"Send a webhook, signed as the provider signs."`
+	Check         checkCmd         `cmd:"" help:"Check a configuration file."`
+	Verify        verifyCmd        `cmd:"" help:"Say whether a captured request verifies and, where not, why."`
+	Bench         benchCmd         `cmd:"" help:"Measure this machine, under load."`
+	Subscriptions subscriptionsCmd `cmd:"" help:"List and change who is told of notifications."`
+	Notify        notifyCmd        `cmd:"" help:"Tell subscribers of an event."`
+	Keys          keysCmd          `cmd:"" help:"List, make and revoke keys of the outbox API."`
+	Keyset        keysetCmd        `cmd:"" help:"Make or rotate the keyset that secrets are encrypted with."`
+	Migrate       migrateCmd       `cmd:"" help:"Create or update the streams and buckets on a NATS server."`
+	Deadletters   deadlettersCmd   `cmd:"" help:"Look at what was given up; redrive or discard it."`
+	Replay        replayCmd        `cmd:"" help:"Let a chain handle stored events again."`
+	Events        eventsCmd        `cmd:"" help:"Look at a stored event."`
+	Erase         eraseCmd         `cmd:"" help:"Erase all that is kept of one event."`
+	Chains        chainsCmd        `cmd:"" help:"Look at the chains and their backlogs; pause, resume or delete one."`
+	Sources       sourcesCmd       `cmd:"" help:"Look at the sources; switch one off or on."`
+	Jobs          jobsCmd          `cmd:"" help:"Look at, pause and cancel the work over many events."`
+	New           newCmd           `cmd:"" help:"Write a new project."`
+	Receivers     receiversCmd     `cmd:"" help:"List the providers that Belay knows, or explain how to set one up."`
+	Schema        schemaCmd        `cmd:"" help:"Print the JSON schema of the configuration file, or of a receiver, for editors."`
+	Version       versionCmd       `cmd:"" help:"Print the version."`
 }
 
 // streams are where a verb writes: what was asked for, and everything else.
