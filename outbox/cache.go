@@ -20,7 +20,7 @@ type cache struct {
 
 	mu      sync.RWMutex
 	loaded  bool
-	failed  error // why it cannot be loaded
+	failed  error // why it does not know all of them
 	all     contents
 	changed chan struct{} // closed, and made anew, at every change
 }
@@ -57,6 +57,10 @@ func (c *cache) watcher() stream.Watcher {
 				c.bad(e.Key, err)
 			}
 			c.change(func() {
+				if errors.Is(err, errSealed) {
+					c.failed = fmt.Errorf("subscription %s: %w", e.Key, err)
+					return
+				}
 				c.all.remove(e.Key)
 				if err == nil {
 					c.all.put(s)
@@ -87,7 +91,7 @@ func (c *cache) reset(entries []stream.Entry) {
 		all.put(s)
 	}
 	c.change(func() {
-		if sealed != nil && !c.loaded {
+		if sealed != nil {
 			c.failed = sealed // rather nothing than a part of them
 			return
 		}
@@ -216,6 +220,17 @@ func (c *cache) waitLoaded(ctx context.Context) error {
 		return nil
 	}
 	return c.failed
+}
+
+// whole returns once the cache cannot know all subscriptions, and says why; or nil
+// when ctx ends.
+func (c *cache) whole(ctx context.Context) error {
+	if err := c.until(ctx, func() bool { return c.failed != nil }); err != nil {
+		return nil
+	}
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return fmt.Errorf("outbox: %w", c.failed)
 }
 
 func (c *cache) isLoaded() bool {

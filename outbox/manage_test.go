@@ -437,6 +437,23 @@ func TestKeyset(t *testing.T) {
 			t.Errorf("%s keyset: it says that it is ready", name)
 		}
 	}
+	// One that runs ends when it meets what it cannot open, rather than pass it over.
+	if err := h.broker.Bucket(stream.Subscriptions).Delete(t.Context(), "default."+sub.ID); err != nil {
+		t.Fatal(err)
+	}
+	s, err := New(Config{Addr: "127.0.0.1:0", APIKeys: []string{"key-a"}, Keyset: box("b")}, h.broker, o.server.log, prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(t.Context()) }()
+	eventually(t, "it runs", func() bool { return s.Ready(t.Context()) == nil })
+	o = h.run(func(c *Config) { c.Keyset = box("a") })
+	o.call(http.MethodPost, "/v1/subscriptions", "key-a", `{"url":"https://example.com/"}`)
+	if err := <-ended; err == nil || !strings.Contains(err.Error(), "BELAY_KEYSET") {
+		t.Errorf("another keyset beside it: %v", err)
+	}
+	o.stop()
 }
 
 // A condition decides over the data; one that cannot be evaluated does not hold.

@@ -98,8 +98,8 @@ func TestDescription(t *testing.T) {
 	const subs = "/v1/subscriptions"
 	all := `{"url":"` + url + `","description":"d","filters":["a.*"],"private_filters":["p"],"when":"body.n > 1","headers":{"X-A":"b"},"properties":{"a":1},
 		"body":"aspnet","signing":"v1a","paused":false,"rate_limit":1.5,"concurrency":2,"schedule":["5s"],"timeout":"3s"}`
-	r := d.ask(201, http.MethodPost, subs, "key-a", all, "Idempotency-Key", "k", "Belay-Tenant", "acme")
-	r = d.ask(201, http.MethodPost, subs, "key-a", all)
+	d.ask(201, http.MethodPost, subs, "key-a", all, "Idempotency-Key", "k", "Belay-Tenant", "acme")
+	r := d.ask(201, http.MethodPost, subs, "key-a", all)
 	var sub Subscription
 	r.into(t, &sub)
 	one := subs + "/" + sub.ID

@@ -130,10 +130,12 @@ func (s *Server) Run(ctx context.Context) error {
 	work, cut := s.workContext(serving)
 	defer cut()
 	var running sync.WaitGroup
-	var errs [2]error
+	var errs [3]error
 	for i, run := range []func() error{
 		func() error { return s.serve(serving, work) },
 		func() error { return s.consume(serving, work) },
+		// An outbox that knows a part of the subscriptions would tell a part of them.
+		func() error { return s.subscriptions.cache.whole(serving) },
 	} {
 		running.Go(func() {
 			if errs[i] = run(); errs[i] != nil {
@@ -193,10 +195,7 @@ func (s *Server) serve(serving, work context.Context) error {
 func (s *Server) consume(serving, work context.Context) error {
 	// Without all subscriptions a notification would miss some.
 	if err := s.subscriptions.cache.waitLoaded(serving); err != nil {
-		if serving.Err() != nil {
-			return nil // it is stopped before it began
-		}
-		return fmt.Errorf("outbox: %w", err)
+		return nil // it is stopped before it began
 	}
 	fan, send, err := s.consumers(serving)
 	if err != nil {
