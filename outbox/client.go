@@ -26,22 +26,29 @@ const (
 	tlsTimeout      = 5 * time.Second
 	idleConnTimeout = 90 * time.Second
 	idleConns       = 1024
-	idleConnsHost   = 64
+	// Many subscriptions can be at one host: their connections are kept too.
+	idleConnsHost = idleConns
 )
 
 func newClient(c Config) *client {
-	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second, Control: c.addressPolicy().control}
+	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}
+	// No proxy from the environment: somebody has to say that it keeps requests
+	// from where they must not go.
+	var proxy func(*http.Request) (*url.URL, error)
+	if c.Proxy == nil {
+		dialer.Control = c.addressPolicy().control
+	} else {
+		proxy = http.ProxyURL(c.Proxy)
+	}
 	return &client{
 		timeout:   c.Timeout,
 		userAgent: c.UserAgent,
 		http: &http.Client{
 			Transport: &http.Transport{
-				// No proxy from the environment: the address policy would judge
-				// the proxy's address, not the subscriber's.
-				Proxy:                  nil,
+				Proxy:                  proxy,
 				DialContext:            dialer.DialContext,
 				TLSHandshakeTimeout:    tlsTimeout,
-				TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
+				TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: c.RootCAs},
 				ForceAttemptHTTP2:      true,
 				MaxIdleConns:           idleConns,
 				MaxIdleConnsPerHost:    idleConnsHost,

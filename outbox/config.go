@@ -1,8 +1,11 @@
 package outbox
 
 import (
+	"crypto/x509"
+	"errors"
 	"fmt"
 	"net/netip"
+	"net/url"
 	"time"
 
 	"github.com/belay-hooks/belay/internal/rest"
@@ -59,6 +62,13 @@ type Config struct {
 	AllowHTTP bool
 	// AllowNetworks are private networks that subscriptions may point into.
 	AllowNetworks []netip.Prefix
+	// RootCAs are the authorities whose certificates of subscribers are trusted; nil
+	// for the system's.
+	RootCAs *x509.CertPool
+	// Proxy is what requests are made through, http:// or https://; nil for none.
+	// Names are resolved by the proxy then, so it has to keep requests from where
+	// they must not go: the address policy sees addresses in URLs only.
+	Proxy *url.URL
 	// Schedule is how long to wait after each failed attempt; one attempt more
 	// than it has entries is made. Default [DefaultSchedule].
 	Schedule []time.Duration
@@ -140,6 +150,8 @@ func (c Config) Validate() error {
 		}
 	}
 	switch {
+	case c.Proxy != nil && (c.Proxy.Scheme != "http" && c.Proxy.Scheme != "https" || c.Proxy.Host == ""):
+		return errors.New("outbox: the proxy is no URL like http://proxy.example:3128")
 	case c.Timeout < 0:
 		return fmt.Errorf("outbox: timeout is %s; want more than 0", c.Timeout)
 	case c.Attempts < 0:

@@ -20,6 +20,9 @@ const (
 	// may have: the fewer are left, the fewer it gets. It is also the part of all
 	// slots that is kept for endpoints that serve.
 	share = 4
+	// calmWait is the same for an endpoint that serves: what waits for it keeps
+	// moving, and parking it would cost more than its turn.
+	calmWait = time.Second
 	// maxTurns is how many lanes are looked at after an attempt: that one slot that
 	// is free now is not taken by any of the first is rare.
 	maxTurns = 16
@@ -59,6 +62,8 @@ type pass struct {
 type waiting struct {
 	lane  *lane
 	begin chan *pass // nil: its lane has to be asked again
+	// longest is how long it waits: twice as long as it was expected to.
+	longest time.Duration
 }
 
 // parked says that a delivery is not attempted now.
@@ -122,10 +127,14 @@ func (l *lanes) ask(s *Subscription, paid, mayWait bool) (*pass, parked, *waitin
 		return l.begin(ln, now), parked{}, nil
 	}
 	wait := ln.step(now) * time.Duration(len(ln.waiting)+1)
-	if !mayWait || wait > shortWait {
+	longest := shortWait
+	if ln.trusted {
+		longest = calmWait
+	}
+	if !mayWait || wait > longest {
 		return nil, parked{until: ln.reserve(now.Add(max(time.Second, wait)), ln.step(now), now), cause: parkConcurrency}, nil
 	}
-	w := &waiting{lane: ln, begin: make(chan *pass, 1)}
+	w := &waiting{lane: ln, begin: make(chan *pass, 1), longest: 2 * longest}
 	ln.waiting = append(ln.waiting, w)
 	l.queue(ln)
 	return nil, parked{}, w
@@ -133,7 +142,7 @@ func (l *lanes) ask(s *Subscription, paid, mayWait bool) (*pass, parked, *waitin
 
 // await waits for a moment, and returns the pass if w has got one.
 func (l *lanes) await(ctx context.Context, w *waiting) *pass {
-	timer := time.NewTimer(2 * shortWait)
+	timer := time.NewTimer(w.longest)
 	defer timer.Stop()
 	select {
 	case p := <-w.begin:

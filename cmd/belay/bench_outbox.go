@@ -20,7 +20,7 @@ type benchOutboxCmd struct {
 	Subscribers int           `default:"10" env:"-" help:"How many subscriptions want each of them."`
 	Rate        float64       `env:"-" help:"How many notifications are stored a second while it is measured, for one subscription and after a backlog of none: what they wait. 0: the backlog is worked off as fast as it goes."`
 	Size        int           `default:"2048" env:"-" help:"The size of a body in bytes."`
-	Concurrency int           `default:"64" env:"-" help:"How many attempts the bare loop makes at once, and a subscription takes."`
+	Concurrency int           `default:"64" env:"-" help:"How many attempts are made at once, over all subscriptions."`
 	Rounds      int           `default:"5" env:"-" help:"How often both are measured, in turns."`
 	Warmup      time.Duration `default:"2s" env:"-" help:"How long each works before it is measured."`
 	Duration    time.Duration `default:"3s" env:"-" help:"How long each is measured in a round."`
@@ -110,9 +110,13 @@ func (c *benchOutboxCmd) measure(ctx context.Context, number int, program string
 		return r, err
 	}
 	defer load.Close()
+	atOnce := c.Concurrency
+	if program == programOutbox && c.Rate == 0 {
+		atOnce = max(atOnce/c.Subscribers, 1) // for each of them
+	}
 	args := []string{
 		program, "--broker", broker.NATS, "--sink", sink.Addr,
-		"--concurrency", fmt.Sprint(c.Concurrency), "--size", fmt.Sprint(c.Size),
+		"--concurrency", fmt.Sprint(atOnce), "--size", fmt.Sprint(c.Size),
 	}
 	if c.Rate > 0 {
 		args = append(args, "--offered")
