@@ -27,6 +27,7 @@ type runner struct {
 	incoming []*stream.Consumer
 	parked   *stream.Consumer
 	progress standing.Log
+	maxPark  time.Duration // what is parked for longer comes by now and then; 0: no bound
 }
 
 func (w *Worker) newRunner(ctx context.Context, c handler.Chain) (*runner, error) {
@@ -74,7 +75,11 @@ func (w *Worker) newRunner(ctx context.Context, c handler.Chain) (*runner, error
 		r.incoming = append(r.incoming, consumer)
 		r.ledgers = append(r.ledgers, b.ChainLedger(c.Name, shard))
 	}
-	var err error
+	kept, err := b.Bucket(stream.Progress).TTL(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r.maxPark = kept / 2
 	r.parked, err = b.EnsureConsumer(ctx, stream.ConsumerConfig{
 		Stream: stream.Retry, Name: "chain-" + c.Name, Filters: []string{stream.RetryDueAll(c.Name)},
 	})
@@ -239,6 +244,8 @@ func (r *runner) prepare(ctx context.Context, t *task) (stream.Verdict, error) {
 		return r.settleUnreadable(ctx, t, err)
 	case err != nil:
 		return stream.Verdict{}, err
+	case r.early(t):
+		return r.park(ctx, t, e, t.progress.Until)
 	case t.replay != nil && !(r.chain.Selects(e) && t.replay.job.Filter.Event(e)):
 		return stream.Ack, nil
 	case t.replay == nil && !t.parked && !r.chain.Selects(e):

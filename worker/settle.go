@@ -68,7 +68,7 @@ func (r *runner) postpone(ctx context.Context, t *task, wait time.Duration) (str
 		return r.holdBack(ctx, t, wait)
 	}
 	if wait > r.config.ShortRetry {
-		return r.park(ctx, t, time.Now().Add(wait))
+		return r.park(ctx, t, t.event, time.Now().Add(wait))
 	}
 	return stream.Again(wait), r.writeProgress(ctx, t)
 }
@@ -105,16 +105,31 @@ func (r *runner) record(ctx context.Context, t *task, o outcome) (stream.Verdict
 }
 
 // park puts the event away until the time.
-func (r *runner) park(ctx context.Context, t *task, until time.Time) (stream.Verdict, error) {
+func (r *runner) park(ctx context.Context, t *task, e *event.Event, until time.Time) (stream.Verdict, error) {
 	t.progress.Turn++
 	t.progress.Until = until.UTC()
 	if err := r.writeProgress(ctx, t); err != nil {
 		return stream.Verdict{}, err
 	}
-	m := r.nextTurn(t, t.event)
+	m, at := r.nextTurn(t, e), r.nextStop(t.progress.Until)
 	return stream.Ack, stream.WaitOut(ctx, func() error {
-		return r.config.Broker.Schedule(ctx, m, r.waitSubject(t), t.progress.Until)
+		return r.config.Broker.Schedule(ctx, m, r.waitSubject(t), at)
 	})
+}
+
+// nextStop is when an event comes back that is parked until a time: before that, where
+// its progress would be gone then. It is parked on, which renews the progress.
+func (r *runner) nextStop(until time.Time) time.Time {
+	wait := time.Until(until)
+	if r.maxPark == 0 || wait <= r.maxPark {
+		return until
+	}
+	return time.Now().Add(min(r.maxPark, wait/2))
+}
+
+// early tells whether an event has come back at a stop only.
+func (r *runner) early(t *task) bool {
+	return t.parked && time.Until(t.progress.Until) > r.config.ShortRetry
 }
 
 // nextTurn is the message that brings the event back when its turn is due.
@@ -153,7 +168,7 @@ func (r *runner) parkAgain(ctx context.Context, t *task) (stream.Verdict, error)
 		return stream.Verdict{}, err
 	}
 	// Another worker may just have parked it for a later turn: that one stays.
-	return stream.Ack, r.config.Broker.Reschedule(ctx, standing.Once(r.nextTurn(t, e), t.progress.Turn), r.waitSubject(t), t.progress.Until, waiting)
+	return stream.Ack, r.config.Broker.Reschedule(ctx, standing.Once(r.nextTurn(t, e), t.progress.Turn), r.waitSubject(t), r.nextStop(t.progress.Until), waiting)
 }
 
 // bury stores the event whole as a dead letter. Where the broker's limit of headers

@@ -72,6 +72,30 @@ func TestParkedEventGoesOnThoughTheBrokerHasLostItsLastProgress(t *testing.T) {
 	c.wait(t, "e:b#2")
 }
 
+func TestEventThatWaitsForLongerThanProgressIsKeptGoesOn(t *testing.T) {
+	b := testbroker.Start(t).Connect()
+	if err := b.Migrate(t.Context(), stream.Topology{Retention: 2 * time.Second, Window: time.Second}); err != nil {
+		t.Fatal(err)
+	}
+	var c calls
+	var due time.Time
+	start(t, worker.Config{Broker: b, ShortRetry: 100 * time.Millisecond}, handler.Chain{Name: "c", Retry: quick, Steps: []handler.Step{
+		c.step(1, "a", nil),
+		c.step(2, "b", func(*event.Event) (*handler.Response, error) {
+			if due.IsZero() {
+				due = time.Now().Add(4 * time.Second)
+				return nil, handler.Later(4*time.Second, errors.New("not yet"))
+			}
+			if early := time.Until(due); early > 100*time.Millisecond {
+				t.Errorf("tried %v early", early)
+			}
+			return nil, nil
+		}),
+	}})
+	publish(t, b, "e", "push")
+	c.wait(t, "e:a#1", "e:b#1", "e:b#1")
+}
+
 func TestParkedEventWhoseProgressIsGoneBecomesADeadLetter(t *testing.T) {
 	b := testbroker.New(t)
 	var c calls

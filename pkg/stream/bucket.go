@@ -40,6 +40,19 @@ func (k *Bucket) kv(ctx context.Context) (jetstream.KeyValue, error) {
 	return kv, nil
 }
 
+// TTL is how long an entry is kept that nobody writes again.
+func (k *Bucket) TTL(ctx context.Context) (time.Duration, error) {
+	kv, err := k.kv(ctx)
+	if err != nil {
+		return 0, err
+	}
+	status, err := kv.Status(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("look up the bucket %s: %w", k.name, brokerError(err))
+	}
+	return status.TTL(), nil
+}
+
 // Get reads a key. [ErrNotFound] if there is none.
 func (k *Bucket) Get(ctx context.Context, key string) (Entry, error) {
 	kv, err := k.kv(ctx)
