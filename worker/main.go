@@ -17,8 +17,11 @@ import (
 // is configured by the environment, as the program cmd/worker is, which is a
 // Main without chains of its own.
 func Main(chains ...handler.Chain) {
-	var env program.Env
-	program.Main("worker", &env, &env, func(p *program.Program) error {
+	var env struct {
+		program.Env
+		config.WorkerEnv
+	}
+	program.Main("worker", &env, &env.Env, func(p *program.Program) error {
 		load := p.File
 		if len(chains) > 0 {
 			load = p.FileIfAny
@@ -27,7 +30,7 @@ func Main(chains ...handler.Chain) {
 		if err != nil {
 			return err
 		}
-		m := &mainProgram{Program: p, chains: chains}
+		m := &mainProgram{Program: p, chains: chains, maxBytes: env.MaxBytesInHand}
 		// A new chain begins with what comes once its consumers are there: who waits
 		// for the worker to be ready before he opens the door misses nothing.
 		p.Ops.AddReady("chains", m.ready)
@@ -43,8 +46,9 @@ func Main(chains ...handler.Chain) {
 // mainProgram is a worker that follows its configuration file.
 type mainProgram struct {
 	*program.Program
-	chains []handler.Chain // those in Go
-	setUp  atomic.Bool
+	chains   []handler.Chain // those in Go
+	maxBytes int64
+	setUp    atomic.Bool
 }
 
 func (m *mainProgram) ready(context.Context) error {
@@ -75,7 +79,7 @@ func (m *mainProgram) run(ctx context.Context, file *config.File) error {
 	if err != nil {
 		return err
 	}
-	c := Config{Broker: m.Broker, Logger: m.Log, Metrics: m.Ops.Registry()}
+	c := Config{Broker: m.Broker, Logger: m.Log, Metrics: m.Ops.Registry(), MaxBytes: m.maxBytes}
 	if file != nil {
 		c.Generation = file.Generation
 	}

@@ -225,6 +225,7 @@ func (o *orderedShard) handleFirst(ctx context.Context, ln *line, q queued) ende
 // handleOrdered is handle for an event whose line waits for it: what becomes of it
 // is told to the line and not to the broker. The event was tried total times.
 func (r *runner) handleOrdered(ctx context.Context, t *task, total int) stream.Verdict {
+	defer r.giveRoom(t)
 	verdict, err := r.prepare(ctx, t)
 	if err == nil && t.event != nil && t.progress.Total < total {
 		err = errors.New("the progress that was read is an older one: a replica was asked that lags behind")

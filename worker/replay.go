@@ -140,7 +140,7 @@ func (r *runner) replay(fetch, work context.Context, job *standing.Job) {
 		}
 		wg.Go(func() {
 			consumer.Run(fetch, work, stream.RunConfig{
-				Pull: job.Concurrency, Slots: slots, Open: r.gate.Open, Ledger: p.ledgers[shard],
+				Pull: job.Concurrency, Bytes: leastShare, Slots: slots, Open: r.gate.Open, Ledger: p.ledgers[shard],
 				Handle: func(ctx context.Context, h *stream.Held) {
 					if h.Seq > border {
 						// What came in since is not its. It goes on all the same: what others

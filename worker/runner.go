@@ -22,6 +22,7 @@ type runner struct {
 	steps    []handler.Step
 	log      *slog.Logger
 	slots    stream.Slots
+	share    int64 // bytes of messages that each of its consumers may hold
 	gate     *gate
 	ledgers  []*stream.Ledger // by shard
 	incoming []*stream.Consumer
@@ -104,7 +105,7 @@ func (r *runner) run(fetch, work context.Context) {
 		}
 		wg.Go(func() {
 			consumer.Run(fetch, work, stream.RunConfig{
-				Pull: pull, Slots: r.slots, Open: r.gate.Open, Ledger: r.ledgers[shard],
+				Pull: pull, Bytes: r.share, Slots: r.slots, Open: r.gate.Open, Ledger: r.ledgers[shard],
 				Handle: func(ctx context.Context, h *stream.Held) {
 					r.handle(ctx, &task{Place: stream.Place{Shard: shard, Seq: h.Seq}, held: h, touched: h.Touched})
 				},
@@ -113,7 +114,7 @@ func (r *runner) run(fetch, work context.Context) {
 	}
 	wg.Go(func() { r.runReplays(fetch, work) })
 	wg.Go(func() {
-		r.parked.Run(fetch, work, stream.RunConfig{Pull: pull, Slots: r.slots, Open: r.gate.Open, Handle: r.handleParked})
+		r.parked.Run(fetch, work, stream.RunConfig{Pull: pull, Bytes: r.share, Slots: r.slots, Open: r.gate.Open, Handle: r.handleParked})
 	})
 	wg.Wait()
 }
@@ -132,6 +133,8 @@ type task struct {
 	lease *stream.Lease
 
 	replay *replay // that the event was handed out by; nil: another way
+
+	large int64 // bytes that its body takes of those for large ones
 
 	reference string // of a parked event: where its body is if not with it; see standing.Turn
 
@@ -169,6 +172,7 @@ func lateToo(ctx context.Context) (context.Context, context.CancelFunc) {
 // handle takes an event from its message to its settlement. It is the one place
 // that tells the broker what becomes of the message.
 func (r *runner) handle(ctx context.Context, t *task) {
+	defer r.giveRoom(t)
 	verdict, err := r.prepare(ctx, t)
 	switch {
 	case err != nil:
@@ -291,7 +295,13 @@ func (r *runner) readEvent(ctx context.Context, t *task) (*event.Event, error) {
 		if err != nil {
 			return nil, err
 		}
+		if err := r.takeRoom(ctx, t, stored.Header); err != nil {
+			return nil, err
+		}
 		return b.ReadEvent(ctx, stored)
+	}
+	if err := r.takeRoom(ctx, t, t.held.Header); err != nil {
+		return nil, err
 	}
 	return b.Event(ctx, t.held)
 }

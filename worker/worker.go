@@ -48,6 +48,9 @@ type Config struct {
 	// died before another one takes them over. It should be longer than the broker
 	// may be away, which takes a cluster 4 to 9 s. 0: 15 s.
 	Lease time.Duration
+	// MaxBytes is about how many bytes the events in hand may take. 0: a quarter of
+	// the memory limit of the process, 256 MiB without one.
+	MaxBytes int64
 	// Logger gets a line for each settled event. Required.
 	Logger *slog.Logger
 	// Metrics is where the worker registers what it counts. nil: nowhere.
@@ -60,6 +63,7 @@ type Worker struct {
 	metrics *metrics
 	paused  *standing.Switches
 	places  *semaphore.Weighted // of the events that are worked on: see enter
+	room    room
 
 	mu      sync.Mutex
 	current *chains
@@ -87,7 +91,7 @@ func New(ctx context.Context, c Config, all ...handler.Chain) (*Worker, error) {
 	w := &Worker{
 		config: c, metrics: newMetrics(c.Metrics), changed: make(chan struct{}),
 		replays: newReplays(), paused: standing.NewSwitches(standing.Paused),
-		places: semaphore.NewWeighted(everybody),
+		places: semaphore.NewWeighted(everybody), room: newRoom(c.maxBytes() / 2),
 	}
 	var err error
 	w.current, err = w.setUp(ctx, all)
@@ -124,6 +128,7 @@ func (w *Worker) setUp(ctx context.Context, all []handler.Chain) (*chains, error
 		}
 		set.runners = append(set.runners, r)
 	}
+	w.shareOut(set.runners)
 	// It ends with Run or with the next Reload, not with the caller's context.
 	set.fetch, set.stop = context.WithCancel(context.WithoutCancel(ctx))
 	return set, nil

@@ -17,6 +17,7 @@ func newWorker(ctx context.Context, n *node) (*worker.Worker, error) {
 	}
 	return worker.New(ctx, worker.Config{
 		Broker: n.broker, Generation: n.file.Generation, Logger: n.Log, Metrics: n.Ops.Registry(),
+		MaxBytes: n.cmd.MaxBytesInHand,
 	}, chains...)
 }
 

@@ -35,6 +35,7 @@ type serveCmd struct {
 	config.DataEnv
 	config.StoreEnv
 	config.IngressEnv
+	config.WorkerEnv
 	config.OutboxEnv
 	config.ConsoleEnv
 	config.OpsEnv

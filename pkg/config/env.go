@@ -35,6 +35,10 @@ type (
 		MaxBytesInFlight    int64    `split_words:"true" placeholder:"BYTES" help:"How many bytes the requests in hand may take before more are answered 503. Default: a quarter of the memory limit, 256 MiB without one."`
 		MaxRequestsInFlight int      `split_words:"true" placeholder:"N" help:"How many requests may be in hand before more are answered 503. Default: 4096."`
 	}
+	// WorkerEnv is how events are handled: BELAY_MAX_BYTES_IN_HAND.
+	WorkerEnv struct {
+		MaxBytesInHand int64 `split_words:"true" placeholder:"BYTES" help:"How many bytes the events in hand of a worker may take, about. Default: a quarter of the memory limit, 256 MiB without one."`
+	}
 	// OutboxEnv is the outbox and its API: BELAY_OUTBOX_ADDR, BELAY_API_KEYS, and
 	// where subscriptions may point to besides https on the Internet:
 	// BELAY_ALLOW_HTTP, BELAY_ALLOW_NETWORKS; BELAY_VERIFY_URLS, BELAY_KEYSET,

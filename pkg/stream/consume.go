@@ -187,6 +187,9 @@ type RunConfig struct {
 	// Ask is how many it asks for at least, once there is room for them; 0: half
 	// of Pull. It is for those who hold some for long while others are quick.
 	Ask int
+	// Bytes is about how many bytes of messages this process holds at most; no less
+	// than [LargestMessage] are asked for. 0: any number.
+	Bytes int64
 	// Slots bounds how many of them are worked on at once.
 	Slots Slots
 	// Open waits as long as nothing is to be taken, and returns a context that ends
@@ -205,7 +208,7 @@ type RunConfig struct {
 // work, which should end later than fetch. Trouble with the broker is waited
 // out.
 func (c *Consumer) Run(fetch, work context.Context, rc RunConfig) {
-	r := &run{Consumer: c, RunConfig: rc, held: make(map[uint64]*Held), room: make(Slots, rc.Pull), idle: make(chan taken)}
+	r := &run{Consumer: c, RunConfig: rc, held: make(map[uint64]*Held), room: make(Slots, rc.Pull), idle: make(chan taken), freed: make(chan struct{}, 1)}
 	extending, stop := context.WithCancel(context.WithoutCancel(work))
 	var extender sync.WaitGroup
 	extender.Go(func() { r.extendAll(extending) })
@@ -257,6 +260,8 @@ type run struct {
 	idle    chan taken // where those wait that worked on a message, for the next
 	running sync.WaitGroup
 	doubts  atomic.Int64 // messages of a stream of work that were doubtful
+	bytes   atomic.Int64 // of the messages held
+	freed   chan struct{}
 
 	mu   sync.Mutex
 	held map[uint64]*Held
@@ -286,7 +291,16 @@ func (r *run) pull(open, work context.Context) error {
 	if n == 0 {
 		return nil
 	}
-	batch, err := r.cons.Fetch(n, jetstream.FetchMaxWait(pullFor), jetstream.FetchHeartbeat(heartbeat))
+	opts := []jetstream.FetchOpt{jetstream.FetchMaxWait(pullFor), jetstream.FetchHeartbeat(heartbeat)}
+	if r.Bytes > 0 {
+		free := r.freeBytes(open)
+		if free == 0 {
+			r.release(n)
+			return nil
+		}
+		opts = append(opts, jetstream.FetchMaxBytes(int(free)))
+	}
+	batch, err := r.cons.Fetch(n, opts...)
 	if err != nil {
 		r.release(n)
 		return brokerError(err)
@@ -330,6 +344,36 @@ func (r *run) reserve(open context.Context) int {
 	}
 }
 
+// LargestMessage is, in bytes, more than any message of an event is: its body up to
+// [MaxInline], its headers up to the broker's 64 KiB, and what the broker adds.
+const LargestMessage = 1 << 20
+
+// freeBytes waits until there is room for any message, and returns how many bytes
+// there is room for; 0 when open has ended.
+func (r *run) freeBytes(open context.Context) int64 {
+	for {
+		if free := max(r.Bytes, LargestMessage) - r.bytes.Load(); free >= LargestMessage || r.bytes.Load() == 0 {
+			return max(free, LargestMessage)
+		}
+		select {
+		case <-open.Done():
+			return 0
+		case <-r.freed:
+		}
+	}
+}
+
+// hold counts the bytes of a message that is held, or is not any more.
+func (r *run) hold(h *Held, sign int64) {
+	r.bytes.Add(sign * int64(len(h.Data)))
+	if sign < 0 && r.Bytes > 0 {
+		select {
+		case r.freed <- struct{}{}:
+		default:
+		}
+	}
+}
+
 func (r *run) release(n int) {
 	for range n {
 		<-r.room
@@ -354,6 +398,7 @@ func (r *run) start(open, work context.Context, msg jetstream.Msg) bool {
 	}
 	r.held[h.Seq] = h
 	r.mu.Unlock()
+	r.hold(h, 1)
 	select {
 	case r.idle <- taken{open, h}:
 	default:
@@ -373,6 +418,7 @@ func (r *run) workOn(work context.Context, t taken) {
 			delete(r.held, h.Seq)
 		}
 		r.mu.Unlock()
+		r.hold(h, -1)
 		<-r.room
 	}
 }

@@ -116,8 +116,8 @@ func (b *Broker) ReadEvent(ctx context.Context, m *Stored) (*event.Event, error)
 	if len(text) == 0 {
 		return e, nil
 	}
-	n, err := strconv.ParseUint(text[0], 10, 16)
-	if err != nil || n == 0 || n >= m.Seq {
+	n := parts(m.Header)
+	if n == 0 || n >= m.Seq {
 		return nil, fmt.Errorf("%w: %s is %q", ErrUnreadable, headerParts, text[0])
 	}
 	var body bytes.Buffer
@@ -132,6 +132,23 @@ func (b *Broker) ReadEvent(ctx context.Context, m *Stored) (*event.Event, error)
 	e.Body = body.Bytes()
 	return e, nil
 }
+
+// parts is how many parts a body has; 0: none, or nobody can tell.
+func parts(header map[string][]string) uint64 {
+	text := header[headerParts]
+	if len(text) == 0 {
+		return 0
+	}
+	n, err := strconv.ParseUint(text[0], 10, 16)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// SizeInParts is how many bytes [Broker.ReadEvent] reads beside a message with
+// these headers: about the size of its body, and 0 where that is in the message.
+func SizeInParts(header map[string][]string) int64 { return int64(parts(header)) * partSize } //nolint:gosec // 16 bits of parts
 
 // InParts says that the body of the event stands beside the message.
 func (h *Held) InParts() bool { return len(h.Header[headerParts]) > 0 }
