@@ -32,7 +32,7 @@ func TestLargeBodiesInHandAreBounded(t *testing.T) {
 		}
 	}
 	var inHand, most atomic.Int64
-	proceed, ended := make(chan struct{}), make(chan struct{})
+	proceed, ended := make(chan struct{}), make(chan struct{}, 8)
 	start(t, worker.Config{
 		// One half of it is for bodies in parts: room for two.
 		Broker: b, MaxBytes: 2 * 2 * large,
@@ -50,6 +50,7 @@ func TestLargeBodiesInHandAreBounded(t *testing.T) {
 			return nil
 		}),
 	}}})
+	t.Cleanup(func() { close(proceed) }) // before the worker is stopped, whatever happens
 	waitFor(t, func() bool {
 		all, err := b.Backlogs(t.Context())
 		return err == nil && inHand.Load() == 2 && len(all) == 1 && all[0].Shards[0].InHand == 8

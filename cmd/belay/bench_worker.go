@@ -13,7 +13,7 @@ import (
 )
 
 type benchWorkerCmd struct {
-	Backlog     int           `default:"150000" env:"-" help:"How many events are stored before anything is measured."`
+	Backlog     int           `default:"300000" env:"-" help:"How many events are stored before anything is measured."`
 	Rate        float64       `env:"-" help:"How many events are stored a second while it is measured, after a backlog of none: what their handling waits. 0: the backlog is worked off as fast as it goes."`
 	Size        int           `default:"4096" env:"-" help:"The size of a body in bytes."`
 	Takes       time.Duration `env:"-" help:"How long the last handler takes."`
