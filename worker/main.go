@@ -22,6 +22,7 @@ func Main(chains ...handler.Chain) {
 		config.WorkerEnv
 	}
 	program.Main("worker", &env, &env.Env, func(p *program.Program) error {
+		program.CollectLess()
 		load := p.File
 		if len(chains) > 0 {
 			load = p.FileIfAny

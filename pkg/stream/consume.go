@@ -3,10 +3,8 @@ package stream
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,32 +12,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
-
-// Start says where a consumer that does not exist yet begins.
-type Start struct {
-	// Earliest begins with the oldest message that is kept.
-	Earliest bool
-	// At begins with the first message stored then or later. Zero, and not
-	// Earliest: with what comes from now on.
-	At time.Time
-
-	seq uint64 // with the message of this number or the next one; 0: see above
-}
-
-// ConsumerConfig describes a durable consumer, which remembers what is settled
-// and shares a stream's messages among all processes that run it.
-type ConsumerConfig struct {
-	Stream, Name string
-	// Filters are the subjects to take; none: all. They must not overlap.
-	Filters []string
-	// Start is used once, when the consumer is made. A stream of work always
-	// begins with the oldest.
-	Start Start
-	// Generation is the version of the configuration that Filters come from. A
-	// consumer is not changed by an older one, so that a pod that is being
-	// replaced cannot narrow what its successor selects.
-	Generation int
-}
 
 // The deadline of a held message, and how often it is extended.
 const (
@@ -54,122 +26,6 @@ const (
 	// A broker that is silent for two of these is gone.
 	heartbeat = 900 * time.Millisecond
 )
-
-const generationKey = "belay.generation"
-
-// Consumer takes messages from one stream.
-type Consumer struct {
-	b      *Broker
-	stream string
-	name   string
-	cons   jetstream.Consumer
-
-	generation int      // of the configuration that it was set up for here
-	filters    []string // of that configuration, sorted
-	looks      groups[context.Context]
-}
-
-// EnsureConsumer creates the consumer if it is missing and updates its filters
-// if they differ and are not those of a newer generation.
-func (b *Broker) EnsureConsumer(ctx context.Context, c ConsumerConfig) (*Consumer, error) {
-	s, err := b.stream(ctx, c.Stream)
-	if err != nil {
-		return nil, err
-	}
-	filters := slices.Sorted(slices.Values(c.Filters))
-	cons, err := s.Consumer(ctx, c.Name)
-	switch {
-	case errors.Is(err, jetstream.ErrConsumerNotFound):
-		// Two pods may do this at once: with equal configurations both succeed.
-		cons, err = s.CreateConsumer(ctx, c.config(s.CachedInfo().Config.Retention))
-	case err == nil:
-		have := cons.CachedInfo().Config
-		stored, _ := strconv.Atoi(have.Metadata[generationKey])
-		if stored > c.Generation {
-			b.log.Warn("consumer belongs to a newer configuration, used as it is",
-				"consumer", c.Name, "generation", c.Generation, "stored", stored)
-			break
-		}
-		if stored == c.Generation && slices.Equal(filtersOf(have), filters) {
-			break
-		}
-		want := have
-		want.FilterSubject, want.FilterSubjects = "", c.Filters
-		want.Metadata = maps.Clone(have.Metadata)
-		if want.Metadata == nil {
-			want.Metadata = map[string]string{}
-		}
-		want.Metadata[generationKey] = strconv.Itoa(c.Generation)
-		cons, err = s.UpdateConsumer(ctx, want)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("set up the consumer %s on %s: %w", c.Name, c.Stream, brokerError(err))
-	}
-	consumer := &Consumer{b: b, stream: c.Stream, name: c.Name, cons: cons, generation: c.Generation, filters: filters}
-	consumer.looks.commit = consumer.look
-	return consumer, nil
-}
-
-// errForeign: the consumer selects for another configuration.
-var errForeign = errors.New("the consumer is another configuration's")
-
-// Foreign reports whether the consumer, as it is at the broker now, selects for
-// another configuration than the one that it was set up for here by
-// [Broker.EnsureConsumer]. Those who ask at the same time share one look, which
-// begins after the last of them has asked.
-func (c *Consumer) Foreign(ctx context.Context) (bool, error) {
-	err := c.looks.add(ctx)
-	if errors.Is(err, errForeign) {
-		return true, nil
-	}
-	return false, err
-}
-
-func (c *Consumer) look(asking []context.Context) error {
-	// All who ask are of one worker and end together.
-	info, err := c.cons.Info(asking[0])
-	if err != nil {
-		return fmt.Errorf("look up the consumer %s: %w", c.name, brokerError(err))
-	}
-	stored, _ := strconv.Atoi(info.Config.Metadata[generationKey])
-	if stored != c.generation || !slices.Equal(filtersOf(info.Config), c.filters) {
-		return errForeign
-	}
-	return nil
-}
-
-func filtersOf(c jetstream.ConsumerConfig) []string {
-	filters := slices.Clone(c.FilterSubjects)
-	if c.FilterSubject != "" {
-		filters = append(filters, c.FilterSubject)
-	}
-	slices.Sort(filters)
-	return filters
-}
-
-func (c ConsumerConfig) config(retention jetstream.RetentionPolicy) jetstream.ConsumerConfig {
-	config := jetstream.ConsumerConfig{
-		Durable:        c.Name,
-		FilterSubjects: c.Filters,
-		AckPolicy:      jetstream.AckExplicitPolicy,
-		AckWait:        ackWait,
-		MaxDeliver:     -1, // giving up is ours to decide, and to record
-		MaxAckPending:  maxHeld,
-		DeliverPolicy:  jetstream.DeliverNewPolicy,
-		Metadata:       map[string]string{generationKey: strconv.Itoa(c.Generation)},
-	}
-	switch {
-	case c.Start.Earliest, retention == jetstream.WorkQueuePolicy:
-		config.DeliverPolicy = jetstream.DeliverAllPolicy
-	case c.Start.seq > 0:
-		config.DeliverPolicy = jetstream.DeliverByStartSequencePolicy
-		config.OptStartSeq = c.Start.seq
-	case !c.Start.At.IsZero():
-		config.DeliverPolicy = jetstream.DeliverByStartTimePolicy
-		config.OptStartTime = &c.Start.At
-	}
-	return config
-}
 
 // Slots is a semaphore: how many messages may be worked on at once, over all
 // consumers that share it.
@@ -318,66 +174,6 @@ func (r *run) pull(open, work context.Context) error {
 		return brokerError(err)
 	}
 	return nil
-}
-
-// reserve waits until there is room for as many as are asked for, and takes all
-// there is. It returns 0 when open has ended.
-func (r *run) reserve(open context.Context) int {
-	n, ask := 0, r.Ask
-	if ask == 0 {
-		ask = (r.Pull + 1) / 2
-	}
-	for ; n < ask; n++ {
-		select {
-		case <-open.Done():
-			r.release(n)
-			return 0
-		case r.room <- struct{}{}:
-		}
-	}
-	for ; ; n++ {
-		select {
-		case r.room <- struct{}{}:
-		default:
-			return n
-		}
-	}
-}
-
-// LargestMessage is, in bytes, more than any message of an event is: its body up to
-// [MaxInline], its headers up to the broker's 64 KiB, and what the broker adds.
-const LargestMessage = 1 << 20
-
-// freeBytes waits until there is room for any message, and returns how many bytes
-// there is room for; 0 when open has ended.
-func (r *run) freeBytes(open context.Context) int64 {
-	for {
-		if free := max(r.Bytes, LargestMessage) - r.bytes.Load(); free >= LargestMessage || r.bytes.Load() == 0 {
-			return max(free, LargestMessage)
-		}
-		select {
-		case <-open.Done():
-			return 0
-		case <-r.freed:
-		}
-	}
-}
-
-// hold counts the bytes of a message that is held, or is not any more.
-func (r *run) hold(h *Held, sign int64) {
-	r.bytes.Add(sign * int64(len(h.Data)))
-	if sign < 0 && r.Bytes > 0 {
-		select {
-		case r.freed <- struct{}{}:
-		default:
-		}
-	}
-}
-
-func (r *run) release(n int) {
-	for range n {
-		<-r.room
-	}
 }
 
 // start puts a message to work and reports whether it took one of the places
