@@ -37,16 +37,16 @@ func TestBreaker(t *testing.T) {
 		b.end(fail, time.Now())
 		open(openFor)
 		for want := 2 * openFor; want <= openAtMost; want *= 2 {
-			time.Sleep(time.Until(b.until))
+			<-time.After(time.Until(b.until))
 			try(fail)
 			open(want)
 		}
-		time.Sleep(time.Until(b.until))
+		<-time.After(time.Until(b.until))
 		try(fail)
 		open(openAtMost)
 
 		// One probe at a time, and one that was cut short leaves room for another.
-		time.Sleep(openAtMost)
+		<-time.After(openAtMost)
 		if !b.begin() {
 			t.Fatal("not a probe")
 		}
@@ -60,11 +60,11 @@ func TestBreaker(t *testing.T) {
 		// The endpoint asks to be left alone, also while it is probed.
 		try(ended{putOff: time.Minute})
 		open(time.Minute)
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		probe := b.begin()
 		b.end(ended{putOff: time.Hour}, time.Now())
 		b.end(ended{probe: probe}, time.Now())
-		time.Sleep(time.Hour)
+		<-time.After(time.Hour)
 		try(serve)
 		if !b.closed() {
 			t.Fatal("still open")

@@ -72,9 +72,6 @@ type parked struct {
 	cause parkCause
 }
 
-// paid tells whether the delivery has taken its turn in the rate.
-func (p parked) paid() bool { return p.cause == parkRate }
-
 // parkCause says why a delivery is parked; a label of the metrics.
 type parkCause string
 

@@ -27,7 +27,7 @@ func enterAll(t *testing.T, l *lanes, s *Subscription, n int, took time.Duration
 			p, put := l.enter(t.Context(), s, false)
 			at := time.Since(start)
 			if p != nil {
-				time.Sleep(took)
+				<-time.After(took)
 				l.leave(p, e)
 			}
 			all <- one{at, put}
@@ -83,7 +83,7 @@ func TestHangingLeaveSlots(t *testing.T) {
 					for range 20 {
 						go func() {
 							if p, _ := l.enter(t.Context(), sub(fmt.Sprint("bad", i), 0, 0), false); p != nil {
-								time.Sleep(15 * time.Second)
+								<-time.After(15 * time.Second)
 								l.leave(p, ended{})
 							}
 						}()
@@ -96,7 +96,7 @@ func TestHangingLeaveSlots(t *testing.T) {
 					t.Fatalf("parked %+v after %v", put, time.Since(began))
 				}
 				l.leave(p, ended{served: true})
-				time.Sleep(time.Minute) // until all have given up
+				<-time.After(time.Minute) // until all have given up
 			})
 		})
 	}
@@ -156,7 +156,7 @@ func TestBreakerParks(t *testing.T) {
 		if len(at) != len(put) {
 			t.Errorf("%d are parked until %d times", len(put), len(at))
 		}
-		time.Sleep(openFor)
+		<-time.After(openFor)
 		probe, _ := l.enter(t.Context(), s, false)
 		if probe == nil {
 			t.Fatal("no probe")
@@ -179,7 +179,7 @@ func TestLanesEnd(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		first, _ := l.enter(ctx, sub("a", 0, 0), false)
 		go func() {
-			time.Sleep(10 * time.Millisecond)
+			<-time.After(10 * time.Millisecond)
 			stop()
 		}()
 		if p, put := l.enter(ctx, sub("a", 0, 0), false); p != nil || !put.until.IsZero() {
@@ -189,7 +189,7 @@ func TestLanesEnd(t *testing.T) {
 		l.enter(t.Context(), sub("b", 1, 0), false)
 		keep, end := context.WithCancel(t.Context())
 		go l.keep(keep)
-		time.Sleep(3 * idleFor)
+		<-time.After(3 * idleFor)
 		synctest.Wait()
 		if len(l.byID) != 1 {
 			t.Errorf("%d lanes are kept", len(l.byID))
