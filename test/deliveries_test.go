@@ -25,6 +25,7 @@ import (
 // last. What was posted and recorded is not posted again all the same, and every
 // delivery is posted.
 func TestBrokerKilledWhileDelivering(t *testing.T) {
+	t.Parallel()
 	const kills = 4
 	dir, addr := t.TempDir(), freeAddr(t)
 	conf := filepath.Join(dir, "nats.conf")

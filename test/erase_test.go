@@ -44,6 +44,7 @@ func holds(t *testing.T, dir, text string) (files []string) {
 // Nothing of the body of an erased event is left on the broker's disk: in parts or
 // not, as a dead letter, as one that was closed, as a notification.
 func TestErase(t *testing.T) {
+	t.Parallel()
 	for _, size := range []int{100, 2 << 20} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			o := newOperated(t, 1)

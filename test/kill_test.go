@@ -14,6 +14,7 @@ import (
 // The guarantee, on the programs themselves: what was answered 2xx is stored
 // once, handled and delivered, whoever is killed in between.
 func TestNothingAcceptedIsLost(t *testing.T) {
+	t.Parallel()
 	bin := buildPrograms(t)
 	for name, test := range map[string]func(t *testing.T, bin string){
 		"each program is killed": eachIsKilled,

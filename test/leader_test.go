@@ -23,6 +23,7 @@ import (
 // it was new. What a worker had recorded must not be handled again all the same, by
 // neither of them; and an ordered chain must keep its order.
 func TestConsumerLosesLeader(t *testing.T) {
+	t.Parallel()
 	const kills = 4
 	b := startBrokers(t, buildPrograms(t))
 	urls := strings.Split(b.url, ",")

@@ -21,6 +21,7 @@ import (
 // lease (SIGSTOP) and started again, seen from the address that it forwards to: no
 // request for an event may come once one has come for a later event of its key.
 func TestOrderOutlivesItsOwners(t *testing.T) {
+	t.Parallel()
 	const keys, workers = 30, 3
 	bin, dir := buildPrograms(t), t.TempDir()
 	seen := &orderSeen{t: t, keys: keys, came: map[int]int{}, last: map[int]int{}}

@@ -17,6 +17,7 @@ import (
 // and those beside it go through: with a broker in the same process, which
 // forgets to whom it had handed what.
 func TestEventThatEndsItsProcess(t *testing.T) {
+	t.Parallel()
 	path, err := belay()
 	if err != nil {
 		t.Fatal(err)

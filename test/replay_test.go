@@ -185,6 +185,7 @@ func (o *operated) consumers() (n int) {
 // A new chain is given the events of one source and type that were stored before
 // it, by two workers, while others come in: each once, and nobody else is touched.
 func TestReplay(t *testing.T) {
+	t.Parallel()
 	o := newOperated(t, 3)
 	const events = 200
 	o.worker("old")
@@ -242,6 +243,7 @@ func TestReplay(t *testing.T) {
 // A replay is paused, goes on though its console and workers are replaced, and can
 // be cancelled; no event is handled twice.
 func TestReplayIsPausedResumedAndCancelled(t *testing.T) {
+	t.Parallel()
 	o := newOperated(t, 1)
 	const events = 400
 	for i := range events {
