@@ -32,6 +32,8 @@ func TestEventThatEndsItsProcess(t *testing.T) {
 		defer mu.Unlock()
 		if r.Header.Get("Belay-Event-Id") == "poison" {
 			ends++
+			served.mu.Lock()
+			defer served.mu.Unlock()
 			_ = served.cmd.Process.Signal(syscall.SIGKILL)
 			return
 		}

@@ -65,13 +65,16 @@ func (p *program) run() {
 // failure.
 func (p *program) start() {
 	p.t.Helper()
-	p.cmd = exec.Command(p.path, p.args...)
-	p.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH")}, p.env...)
-	p.cmd.Stdout, p.cmd.Stderr = &p.log, &p.log
-	if err := p.cmd.Start(); err != nil {
+	cmd := exec.Command(p.path, p.args...)
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH")}, p.env...)
+	cmd.Stdout, cmd.Stderr = &p.log, &p.log
+	// What it does at once may make others look at it, or kill it.
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := cmd.Start(); err != nil {
 		p.t.Fatal(err)
 	}
-	p.ending, p.ended = false, make(chan struct{})
+	p.cmd, p.ending, p.ended = cmd, false, make(chan struct{})
 	go func(cmd *exec.Cmd, ended chan struct{}) {
 		err := cmd.Wait()
 		p.mu.Lock()
