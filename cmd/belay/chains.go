@@ -79,28 +79,19 @@ func (c *listChainsCmd) Run(ctx context.Context, s streams) error {
 		return err
 	}
 	var answer struct{ Chains []json.RawMessage }
-	if _, err := api.call(ctx, http.MethodGet, "/v1/chains", nil, &answer); err != nil {
+	if _, err := api.Call(ctx, http.MethodGet, "/v1/chains", nil, &answer); err != nil {
 		return err
 	}
-	lines := [][]string{{"CHAIN", "STATE", "BACKLOG", "HELD", "PARKED", "DEAD", "OLDEST", ""}}
-	for _, raw := range answer.Chains {
-		if c.JSON {
-			fmt.Fprintln(s.out, string(raw))
-			continue
-		}
-		var v shownChain
-		if err := json.Unmarshal(raw, &v); err != nil {
-			return err
-		}
-		lines = append(lines, []string{
+	l := newListing(s, c.JSON, "no chains: no worker has run yet", "CHAIN", "STATE", "BACKLOG", "HELD", "PARKED", "DEAD", "OLDEST", "")
+	if err := addAll(l, answer.Chains, func(v *shownChain) []string {
+		return []string{
 			v.Name, v.State, strconv.FormatUint(v.Backlog, 10), strconv.Itoa(v.Held), strconv.FormatUint(v.Parked, 10),
 			strconv.FormatUint(v.Deadletters, 10), ago(v.Oldest), v.note(),
-		})
+		}
+	}); err != nil {
+		return err
 	}
-	if c.JSON {
-		return nil
-	}
-	return table(s.out, lines)
+	return l.print()
 }
 
 // oneChain names a chain.
@@ -116,23 +107,6 @@ func (c *oneChain) post(ctx context.Context, s streams, verb, done string) error
 		return err
 	}
 	return api.flip(ctx, s, "/v1/chains/"+url.PathEscape(c.Name)+"/"+verb, c.Why, "chain "+c.Name+" "+done)
-}
-
-// flip makes a request that switches something, and says what is so now.
-func (c *operatorClient) flip(ctx context.Context, s streams, path, why, done string) error {
-	body := map[string]string{}
-	if why != "" {
-		body["why"] = why
-	}
-	answer, err := c.call(ctx, http.MethodPost, path, body, nil)
-	if err != nil {
-		return err
-	}
-	if c.JSON {
-		done = string(answer)
-	}
-	_, err = fmt.Fprintln(s.out, done)
-	return err
 }
 
 type pauseChainCmd struct{ oneChain }
@@ -168,14 +142,9 @@ func (c *deleteChainCmd) Run(ctx context.Context, s streams) error {
 		}
 	}
 	var v shownChain
-	answer, err := api.call(ctx, http.MethodDelete, "/v1/chains/"+url.PathEscape(c.Name), nil, &v)
+	answer, err := api.Call(ctx, http.MethodDelete, "/v1/chains/"+url.PathEscape(c.Name), nil, &v)
 	if err != nil {
 		return err
 	}
-	text := fmt.Sprintf("chain %s deleted: %d events waited for it, %d were parked", v.Name, v.Backlog+uint64(v.Held), v.Parked)
-	if c.JSON {
-		text = string(answer)
-	}
-	_, err = fmt.Fprintln(s.out, text)
-	return err
+	return c.tell(s, answer, fmt.Sprintf("chain %s deleted: %d events waited for it, %d were parked", v.Name, v.Backlog+uint64(v.Held), v.Parked))
 }

@@ -3,11 +3,9 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -79,16 +77,13 @@ type shownLetter struct {
 		By, Why, Job string
 		At           time.Time
 	}
-	Headers  map[string][]string
 	Failures []struct {
 		Handler string
 		Attempt int
 		Time    time.Time
 		Error   string
 	}
-	Body       *string
-	BodyBase64 string `json:"body_base64"`
-	Truncated  bool   `json:"body_truncated"`
+	shownMessage
 }
 
 // Run lists.
@@ -107,57 +102,44 @@ func (c *listLettersCmd) Run(ctx context.Context, s streams) error {
 	if c.Oldest {
 		q.Set("order", "oldest")
 	}
-	lines := [][]string{{"ID", "AGE", "TYPE", "EVENT", "HANDLER", "REASON", "ERROR"}}
+	head := []string{"ID", "AGE", "TYPE", "EVENT", "HANDLER", "REASON", "ERROR"}
 	if c.Closed {
-		lines = [][]string{{"ID", "AGE", "TYPE", "EVENT", "STATE", "BY", "WHY"}}
+		head = []string{"ID", "AGE", "TYPE", "EVENT", "STATE", "BY", "WHY"}
 	}
-	more := false
+	l := newListing(s, c.JSON, "no dead letters", head...)
+	next := ""
 	for left := c.Limit; left > 0; {
 		q.Set("limit", strconv.Itoa(min(left, 500)))
 		var page struct {
 			Deadletters []json.RawMessage
 			Next        string
 		}
-		if _, err := api.call(ctx, http.MethodGet, "/v1/deadletters?"+q.Encode(), nil, &page); err != nil {
+		if _, err := api.Call(ctx, http.MethodGet, "/v1/deadletters?"+q.Encode(), nil, &page); err != nil {
 			return err
 		}
-		for _, raw := range page.Deadletters {
-			if c.JSON {
-				fmt.Fprintln(s.out, string(raw))
-				continue
-			}
-			var l shownLetter
-			if err := json.Unmarshal(raw, &l); err != nil {
-				return fmt.Errorf("read a dead letter: %w", err)
-			}
-			lines = append(lines, l.columns(c.Closed))
+		if err := addAll(l, page.Deadletters, (*shownLetter).columns); err != nil {
+			return err
 		}
 		left -= len(page.Deadletters)
-		q.Set("cursor", page.Next)
-		if more = page.Next != ""; !more {
+		if next = page.Next; next == "" {
 			break
 		}
+		q.Set("cursor", next)
 	}
-	if c.JSON {
-		return nil
+	err = l.print()
+	if next != "" {
+		fmt.Fprintf(s.err, "there are more: --limit %d\n", 10*c.Limit)
 	}
-	if len(lines) == 1 {
-		fmt.Fprintln(s.out, "no dead letters")
-		return nil
-	}
-	if more {
-		defer fmt.Fprintf(s.err, "there are more: --limit %d\n", 10*c.Limit)
-	}
-	return table(s.out, lines)
+	return err
 }
 
-func (l *shownLetter) columns(closed bool) []string {
+func (l *shownLetter) columns() []string {
 	kind, id := "-", "-"
 	if l.Event != nil {
 		kind, id = l.Event.Type, l.Event.ID
 	}
 	c := []string{l.ID, ago(l.Died), line(kind, 40), line(id, 40)}
-	if closed && l.Closed != nil {
+	if l.Closed != nil {
 		return append(c, l.State, l.Closed.By, line(l.Closed.Why, 40))
 	}
 	return append(c, l.Handler, l.Reason, line(l.Error, 60))
@@ -175,13 +157,12 @@ func (c *showLetterCmd) Run(ctx context.Context, s streams) error {
 		return err
 	}
 	var l shownLetter
-	raw, err := api.call(ctx, http.MethodGet, "/v1/deadletters/"+url.PathEscape(c.ID), nil, &l)
+	answer, err := api.Call(ctx, http.MethodGet, "/v1/deadletters/"+url.PathEscape(c.ID), nil, &l)
 	if err != nil {
 		return err
 	}
 	if c.JSON {
-		fmt.Fprintln(s.out, string(raw))
-		return nil
+		return c.tell(s, answer, "")
 	}
 	lines := [][]string{{"dead letter", l.ID}, {"state", l.State}, {"chain", l.Chain}, {"handler", l.Handler}, {"reason", l.Reason},
 		{"given up", l.Died.Local().Format(time.RFC3339)}, {"attempts", strconv.Itoa(l.Attempts)}, {"run", strconv.Itoa(l.Run)}}
@@ -198,121 +179,6 @@ func (c *showLetterCmd) Run(ctx context.Context, s streams) error {
 	for _, f := range l.Failures {
 		fmt.Fprintf(s.out, "\n%s  %s, attempt %d\n  %s\n", f.Time.Local().Format(time.RFC3339), f.Handler, f.Attempt, strings.ReplaceAll(f.Error, "\n", "\n  "))
 	}
-	if len(l.Headers) > 0 {
-		fmt.Fprintln(s.out)
-	}
-	for name, values := range l.Headers {
-		fmt.Fprintf(s.out, "%s: %s\n", name, strings.Join(values, ", "))
-	}
-	switch {
-	case l.Body != nil:
-		fmt.Fprintf(s.out, "\n%s\n", *l.Body)
-	case l.BodyBase64 != "":
-		fmt.Fprintf(s.out, "\n%d bytes that are no text: --json shows them in base64\n", l.Bytes)
-	}
-	if l.Truncated {
-		fmt.Fprintf(s.err, "the body has %d bytes; this is the beginning\n", l.Bytes)
-	}
+	l.print(s)
 	return nil
-}
-
-// manyLetters says which dead letters to change: some by id, or all that a filter
-// selects.
-type manyLetters struct {
-	operatorFlags
-	letterFilter
-	IDs    []string `arg:"" optional:"" name:"id" help:"The ids of single dead letters."`
-	All    bool     `env:"-" help:"All that --chain, --type, --source, --reason, --from and --until select."`
-	Rate   int      `env:"-" placeholder:"N" help:"With --all: how many a second at most. Default: 200."`
-	DryRun bool     `env:"-" help:"With --all: only tell how many there are."`
-	Why    string   `env:"-" placeholder:"TEXT" help:"Kept with the record of what was done."`
-	Yes    bool     `env:"-" short:"y" help:"Do not ask."`
-	Detach bool     `env:"-" help:"With --all: do not wait for the end."`
-}
-
-func (c *manyLetters) run(ctx context.Context, s streams, kind string, extra map[string]any) error {
-	if c.All == (len(c.IDs) > 0) {
-		return &exitError{errors.New("want the ids of dead letters, or --all and what selects them"), exitUsage}
-	}
-	api, err := c.dial()
-	if err != nil {
-		return err
-	}
-	body := map[string]any{"why": c.Why}
-	for name, value := range extra {
-		body[name] = value
-	}
-	if !c.All {
-		return c.each(ctx, s, api, kind, body)
-	}
-	body["kind"], body["filter"], body["dry_run"] = kind, c.fields(), true
-	if c.Rate > 0 {
-		body["rate"] = c.Rate
-	}
-	var found struct{ Total uint64 }
-	if _, err := api.call(ctx, http.MethodPost, "/v1/jobs", body, &found); err != nil {
-		return err
-	}
-	if found.Total == 0 || c.DryRun {
-		fmt.Fprintf(s.out, "%d dead letters\n", found.Total)
-		return nil
-	}
-	if !c.Yes {
-		if err := confirm(os.Stdin, s.err, fmt.Sprintf("%s %d dead letters?", kind, found.Total)); err != nil {
-			return err
-		}
-	}
-	delete(body, "dry_run")
-	return api.startJob(ctx, s, "/v1/jobs", body, c.Detach)
-}
-
-// startJob creates a job and follows it to its end.
-func (c *operatorClient) startJob(ctx context.Context, s streams, path string, body any, detach bool) error {
-	var j shownJob
-	raw, err := c.call(ctx, http.MethodPost, path, body, &j)
-	if err != nil {
-		return err
-	}
-	switch {
-	case c.JSON:
-		fmt.Fprintln(s.out, string(raw))
-	case detach:
-		fmt.Fprintln(s.out, j.ID)
-	default:
-		return c.follow(ctx, s, "/v1/jobs/"+j.ID, j)
-	}
-	return nil
-}
-
-func (c *manyLetters) each(ctx context.Context, s streams, api *operatorClient, kind string, body map[string]any) error {
-	for _, id := range c.IDs {
-		var l shownLetter
-		raw, err := api.call(ctx, http.MethodPost, "/v1/deadletters/"+url.PathEscape(id)+"/"+kind, body, &l)
-		if err != nil {
-			return fmt.Errorf("%s: %w", id, err)
-		}
-		if c.JSON {
-			fmt.Fprintln(s.out, string(raw))
-			continue
-		}
-		fmt.Fprintf(s.out, "%s %s\n", l.ID, l.State)
-	}
-	return nil
-}
-
-type redriveLettersCmd struct {
-	manyLetters
-	At string `env:"-" default:"failed" enum:"failed,start" help:"Where to begin: failed, at the step that failed, or start."`
-}
-
-// Run redrives.
-func (c *redriveLettersCmd) Run(ctx context.Context, s streams) error {
-	return c.run(ctx, s, "redrive", map[string]any{"at": c.At})
-}
-
-type discardLettersCmd struct{ manyLetters }
-
-// Run discards.
-func (c *discardLettersCmd) Run(ctx context.Context, s streams) error {
-	return c.run(ctx, s, "discard", nil)
 }

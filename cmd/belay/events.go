@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -69,24 +68,20 @@ func (c *showEventCmd) Run(ctx context.Context, s streams) error {
 		Shard                 int
 		Seq                   uint64
 		ContentType           string `json:"content_type"`
-		Headers               map[string][]string
-		Body                  *string
-		BodyBase64            string `json:"body_base64"`
-		Truncated             bool   `json:"body_truncated"`
-		Chains                []struct {
+		shownMessage
+		Chains []struct {
 			Chain, State, Handler, Error string
 			Run, Attempts                int
 			Handlers, Deadletters        []string
 			Until                        time.Time
 		}
 	}
-	raw, err := api.call(ctx, http.MethodGet, path, nil, &e)
+	answer, err := api.Call(ctx, http.MethodGet, path, nil, &e)
 	if err != nil {
 		return err
 	}
 	if c.JSON {
-		fmt.Fprintln(s.out, string(raw))
-		return nil
+		return c.tell(s, answer, "")
 	}
 	if err := table(s.out, [][]string{
 		{"event", e.ID}, {"source", e.Source}, {"type", e.Type}, {"key", e.Key}, {"content type", e.ContentType},
@@ -108,64 +103,6 @@ func (c *showEventCmd) Run(ctx context.Context, s streams) error {
 	if err := table(s.out, lines); err != nil {
 		return err
 	}
-	fmt.Fprintln(s.out)
-	for name, values := range e.Headers {
-		fmt.Fprintf(s.out, "%s: %s\n", name, strings.Join(values, ", "))
-	}
-	switch {
-	case e.Body != nil:
-		fmt.Fprintf(s.out, "\n%s\n", *e.Body)
-	case e.BodyBase64 != "":
-		fmt.Fprintln(s.out, "\nthe body is no text: --json shows it in base64")
-	}
-	if e.Truncated {
-		fmt.Fprintln(s.err, "this is the beginning of the body")
-	}
-	return nil
-}
-
-type eraseCmd struct {
-	oneEvent
-	Why string `env:"-" placeholder:"TEXT" help:"Kept with the tombstone."`
-	Yes bool   `env:"-" short:"y" help:"Do not ask."`
-}
-
-// Help shows how it is used.
-func (*eraseCmd) Help() string {
-	return `Everything that Belay keeps of one event is overwritten: its body and headers, what
-chains have parked and noted of it, its dead letters, and the notifications that
-chains have made of it. What remains is a tombstone: its id, who erased it, when and
-why. A chain that has not handled it yet never will.
-
-  belay erase github/default/72d3162e-cc78-11e3-81ab-4c9367dc0958 --why 'request 4711'
-
-What has been sent on, and backups, are not reached.`
-}
-
-// Run erases.
-func (c *eraseCmd) Run(ctx context.Context, s streams) error {
-	api, err := c.dial()
-	if err != nil {
-		return err
-	}
-	path, err := c.path()
-	if err != nil {
-		return err
-	}
-	if !c.Yes {
-		if err := confirm(os.Stdin, s.err, "erase "+c.ID+" for good?"); err != nil {
-			return err
-		}
-	}
-	var t struct{ Messages int }
-	raw, err := api.call(ctx, http.MethodPost, path+"/erase", map[string]string{"why": c.Why, "key": c.EventKey}, &t)
-	if err != nil {
-		return err
-	}
-	if c.JSON {
-		fmt.Fprintln(s.out, string(raw))
-		return nil
-	}
-	fmt.Fprintf(s.out, "erased: %d stored messages overwritten\n", t.Messages)
+	e.print(s)
 	return nil
 }

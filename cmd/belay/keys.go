@@ -36,24 +36,13 @@ func (c *listKeysCmd) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
-	lines := [][]string{{"ID", "TENANT", "ACCESS", "KEY", "CREATED", "BY", "DESCRIPTION"}}
+	l := newListing(s, c.JSON, "no keys but those of BELAY_API_KEYS", "ID", "TENANT", "ACCESS", "KEY", "CREATED", "BY", "DESCRIPTION")
 	for _, k := range keys {
-		if c.JSON {
-			if err := jsonLine(s, k); err != nil {
-				return err
-			}
-			continue
+		if err := l.add(k, k.ID, k.Tenant, k.Access, k.Prefix+"…", k.Created.Local().Format(time.RFC3339), k.By, line(k.Description, 40)); err != nil {
+			return err
 		}
-		lines = append(lines, []string{k.ID, k.Tenant, k.Access, k.Prefix + "…", k.Created.Local().Format(time.RFC3339), k.By, line(k.Description, 40)})
 	}
-	switch {
-	case c.JSON:
-		return nil
-	case len(keys) == 0:
-		fmt.Fprintln(s.out, "no keys but those of BELAY_API_KEYS")
-		return nil
-	}
-	return table(s.out, lines)
+	return l.print()
 }
 
 type createKeyCmd struct {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"reflect"
 
@@ -102,11 +103,15 @@ func run(ctx context.Context, args []string, s streams) error {
 	if err != nil {
 		var bad *kong.ParseError
 		if errors.As(err, &bad) {
-			err = fmt.Errorf("%w (see belay %s--help)", err, verb(bad.Context))
+			err = fmt.Errorf("%w (see %s --help)", err, verb(bad.Context))
 		}
 		return &exitError{err, exitUsage}
 	}
-	return parsed.Run()
+	err = parsed.Run()
+	if _, ok := errors.AsType[*url.Error](err); ok && ctx.Err() == nil {
+		err = fmt.Errorf("%w; is Belay running there? %s --help says how to name another address", err, verb(parsed))
+	}
+	return err
 }
 
 // redacted reads a secret flag. The parser's own way would repeat a value that
@@ -115,12 +120,12 @@ func redacted(c *kong.DecodeContext, target reflect.Value) error {
 	return c.Scan.PopValueInto("secret", target.Addr().Interface())
 }
 
-// verb is the verb of a command line that could not be parsed.
+// verb is the verb of a command line, as far as it could be parsed.
 func verb(c *kong.Context) string {
 	if c != nil && c.Selected() != nil {
-		return c.Selected().Name + " "
+		return c.Selected().FullPath()
 	}
-	return ""
+	return "belay"
 }
 
 // given reports whether a person has set the flag, on the command line or in the

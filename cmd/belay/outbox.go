@@ -26,16 +26,6 @@ func (f outboxFlags) dial() (*client.Client, error) {
 	return c.In(f.Tenant), nil
 }
 
-// jsonLine writes a value in one line.
-func jsonLine(s streams, v any) error {
-	data, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintln(s.out, string(data))
-	return err
-}
-
 // dataFlag reads JSON that is given as text, as @file, or as @- from the standard
 // input.
 func dataFlag(text string) (json.RawMessage, error) {

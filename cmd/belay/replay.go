@@ -1,11 +1,6 @@
 package main
 
-import (
-	"context"
-	"fmt"
-	"net/http"
-	"os"
-)
+import "context"
 
 type replayCmd struct {
 	operatorFlags
@@ -16,10 +11,7 @@ type replayCmd struct {
 	Type        string `env:"-" placeholder:"PATTERN" help:"Of this type: push, pull_request.*."`
 	Concurrency int    `env:"-" placeholder:"N" help:"How many each worker handles at once, beside what comes in. Default: 8."`
 	AnyOrder    bool   `env:"-" help:"Also into an ordered chain, beside its order."`
-	DryRun      bool   `env:"-" help:"Only tell how many there are."`
-	Why         string `env:"-" placeholder:"TEXT" help:"Kept with the job."`
-	Yes         bool   `env:"-" short:"y" help:"Do not ask."`
-	Detach      bool   `env:"-" help:"Do not wait for the end."`
+	jobFlags
 }
 
 // Help shows how it is used.
@@ -42,23 +34,9 @@ func (c *replayCmd) Run(ctx context.Context, s streams) error {
 		return err
 	}
 	filter := letterFilter{Source: c.Source, Type: c.Type, From: c.From, Until: c.Until}.fields()
-	body := map[string]any{"chain": c.Chain, "filter": filter, "any_order": c.AnyOrder, "why": c.Why, "dry_run": true}
+	body := map[string]any{"chain": c.Chain, "filter": filter, "any_order": c.AnyOrder}
 	if c.Concurrency > 0 {
 		body["concurrency"] = c.Concurrency
 	}
-	var found struct{ Total uint64 }
-	if _, err := api.call(ctx, http.MethodPost, "/v1/replays", body, &found); err != nil {
-		return err
-	}
-	if found.Total == 0 || c.DryRun {
-		fmt.Fprintf(s.out, "%d events\n", found.Total)
-		return nil
-	}
-	if !c.Yes {
-		if err := confirm(os.Stdin, s.err, fmt.Sprintf("replay %d events into %s?", found.Total, c.Chain)); err != nil {
-			return err
-		}
-	}
-	delete(body, "dry_run")
-	return api.startJob(ctx, s, "/v1/replays", body, c.Detach)
+	return api.startJob(ctx, s, c.jobFlags, "/v1/replays", body, "replay", "events for "+c.Chain)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -44,25 +43,16 @@ func (c *listSourcesCmd) Run(ctx context.Context, s streams) error {
 		return err
 	}
 	var answer struct{ Sources []json.RawMessage }
-	if _, err := api.call(ctx, http.MethodGet, "/v1/sources", nil, &answer); err != nil {
+	if _, err := api.Call(ctx, http.MethodGet, "/v1/sources", nil, &answer); err != nil {
 		return err
 	}
-	lines := [][]string{{"SOURCE", "STORED", "SWITCHED OFF"}}
-	for _, raw := range answer.Sources {
-		if c.JSON {
-			fmt.Fprintln(s.out, string(raw))
-			continue
-		}
-		var v shownSource
-		if err := json.Unmarshal(raw, &v); err != nil {
-			return err
-		}
-		lines = append(lines, []string{v.Receiver + "/" + v.ID, strconv.FormatUint(v.Stored, 10), v.Off.text()})
+	l := newListing(s, c.JSON, "no sources", "SOURCE", "STORED", "SWITCHED OFF")
+	if err := addAll(l, answer.Sources, func(v *shownSource) []string {
+		return []string{v.Receiver + "/" + v.ID, strconv.FormatUint(v.Stored, 10), v.Off.text()}
+	}); err != nil {
+		return err
 	}
-	if c.JSON {
-		return nil
-	}
-	return table(s.out, lines)
+	return l.print()
 }
 
 // oneSource names a source.

@@ -79,27 +79,16 @@ func (c *listSubscriptionsCmd) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
-	lines := [][]string{{"ID", "STATE", "FILTERS", "URL", "DESCRIPTION"}}
+	l := newListing(s, c.JSON, "no subscriptions", "ID", "STATE", "FILTERS", "URL", "DESCRIPTION")
 	for sub, err := range api.Subscriptions(ctx) {
-		switch {
-		case err != nil:
+		if err != nil {
 			return err
-		case c.JSON:
-			if err := jsonLine(s, sub); err != nil {
-				return err
-			}
-		default:
-			lines = append(lines, []string{sub.ID, stateOf(sub), line(strings.Join(sub.Filters, ","), 40), line(sub.URL, 60), line(sub.Description, 40)})
+		}
+		if err := l.add(sub, sub.ID, stateOf(sub), line(strings.Join(sub.Filters, ","), 40), line(sub.URL, 60), line(sub.Description, 40)); err != nil {
+			return err
 		}
 	}
-	switch {
-	case c.JSON:
-		return nil
-	case len(lines) == 1:
-		fmt.Fprintln(s.out, "no subscriptions")
-		return nil
-	}
-	return table(s.out, lines)
+	return l.print()
 }
 
 func stateOf(s *client.Subscription) string {

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
-	"io"
 	"runtime"
 	"runtime/debug"
 )
@@ -52,11 +50,4 @@ func (c *versionCmd) Run(s streams) error {
 	}
 	_, err := fmt.Fprintf(s.out, "belay %s %s %s\n", b.Version, b.Go, b.Platform)
 	return err
-}
-
-func printJSON(w io.Writer, v any) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	e.SetEscapeHTML(false)
-	return e.Encode(v)
 }

@@ -37,7 +37,7 @@ const maxAnswer = 64 << 20
 func New(base, key string) (*Client, error) {
 	u, err := url.Parse(base)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, errors.New("want the address of the outbox API, such as http://127.0.0.1:8081")
+		return nil, errors.New("want the address of the API, such as http://127.0.0.1:8081")
 	}
 	return &Client{
 		base: strings.TrimSuffix(base, "/"), key: key,
@@ -71,8 +71,9 @@ func (p *Problem) Error() string {
 	return text
 }
 
-// Call makes a request that the other methods have no name for: of a path such as
-// /v1/keys, with a body as JSON unless it is nil. The answer is read into a value
+// Call makes a request that the other methods have no name for, or one of a console,
+// which answers in the same forms: of a path such as /v1/keys, with a body as JSON
+// unless it is nil. The answer is read into a value
 // unless that is nil, and returned as text. It fails with a [*Problem] if the API
 // refuses.
 func (c *Client) Call(ctx context.Context, method, path string, body, into any) ([]byte, error) {
@@ -123,7 +124,7 @@ func (c *Client) call(ctx context.Context, method, path, contentType string, bod
 func problem(response *http.Response, answer []byte) *Problem {
 	p := &Problem{}
 	if err := json.Unmarshal(answer, p); err != nil || p.Detail == "" {
-		p.Detail = "the outbox answered " + response.Status
+		p.Detail = response.Request.URL.Host + " answered " + response.Status
 	}
 	p.Status = response.StatusCode
 	return p
