@@ -2,7 +2,6 @@ package stream
 
 import (
 	"context"
-	"errors"
 	"maps"
 	"slices"
 	"sync"
@@ -10,7 +9,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 )
 
 // The deadline of a held message, and how often it is extended.
@@ -20,11 +18,6 @@ const (
 	// maxHeld bounds what a consumer has handed out in all processes together,
 	// short retries included.
 	maxHeld = 10_000
-	// One pull request to the broker stays open for this long: also the time
-	// that a process that stops waits for what is on its way to it.
-	pullFor = 2 * time.Second
-	// A broker that is silent for two of these is gone.
-	heartbeat = 900 * time.Millisecond
 )
 
 // Slots is a semaphore: how many messages may be worked on at once, over all
@@ -70,6 +63,7 @@ func (c *Consumer) Run(fetch, work context.Context, rc RunConfig) {
 	extender.Go(func() { r.extendAll(extending) })
 	defer extender.Wait()
 	defer stop()
+	defer r.closeInbox()
 	if rc.Ledger != nil {
 		defer rc.Ledger.stopFollowing()
 	}
@@ -118,6 +112,7 @@ type run struct {
 	doubts  atomic.Int64 // messages of a stream of work that were doubtful
 	bytes   atomic.Int64 // of the messages held
 	freed   chan struct{}
+	inbox   *inbox // nil until it is needed, and after trouble
 
 	mu   sync.Mutex
 	held map[uint64]*Held
@@ -133,8 +128,6 @@ type taken struct {
 // pull asks the broker for as many messages as there is room for, and starts
 // each as it comes.
 func (r *run) pull(open, work context.Context) error {
-	// The client leaves a subscription behind where it cannot send its request, so
-	// it is not asked to without a connection.
 	if err := r.b.Ready(open); err != nil {
 		return err
 	}
@@ -147,38 +140,54 @@ func (r *run) pull(open, work context.Context) error {
 	if n == 0 {
 		return nil
 	}
-	opts := []jetstream.FetchOpt{jetstream.FetchMaxWait(pullFor), jetstream.FetchHeartbeat(heartbeat)}
-	if r.Bytes > 0 {
-		free := r.freeBytes(open)
-		if free == 0 {
-			r.release(n)
-			return nil
-		}
-		opts = append(opts, jetstream.FetchMaxBytes(int(free)))
-	}
-	batch, err := r.cons.Fetch(n, opts...)
-	if err != nil {
+	bytes, ok := r.freeBytes(open)
+	if !ok {
 		r.release(n)
-		return brokerError(err)
+		return nil
 	}
-	for msg := range batch.Messages() {
+	left, err := r.receive(open, work, n, bytes)
+	r.release(left)
+	if err != nil && r.Ledger != nil {
+		r.Ledger.doubt()
+	}
+	return err
+}
+
+// receive asks for n messages and starts each as it comes. It returns how many of the
+// places that are reserved for them are left.
+func (r *run) receive(open, work context.Context, n int, bytes int64) (left int, err error) {
+	if r.inbox == nil {
+		if r.inbox, err = r.openInbox(r.Pull); err != nil {
+			return n, err
+		}
+	}
+	q, err := r.inbox.ask(n, bytes)
+	for err == nil {
+		var msg *nats.Msg
+		if msg, err = q.message(); msg == nil {
+			break
+		}
 		if r.start(open, work, msg) {
 			n--
 		}
 	}
-	r.release(n)
-	if err := batch.Error(); err != nil && !errors.Is(err, nats.ErrTimeout) {
-		if r.Ledger != nil {
-			r.Ledger.doubt()
-		}
-		return brokerError(err)
+	if err != nil {
+		r.closeInbox()
 	}
-	return nil
+	return n, err
+}
+
+// closeInbox gives up what is still to come.
+func (r *run) closeInbox() {
+	if r.inbox != nil {
+		r.inbox.close()
+		r.inbox = nil
+	}
 }
 
 // start puts a message to work and reports whether it took one of the places
 // that were reserved.
-func (r *run) start(open, work context.Context, msg jetstream.Msg) bool {
+func (r *run) start(open, work context.Context, msg *nats.Msg) bool {
 	h, err := newHeld(msg)
 	if err != nil {
 		r.b.log.Error("the broker handed out a message without metadata", "stream", r.stream, "error", err)
@@ -282,7 +291,7 @@ func (r *run) extendAll(ctx context.Context) {
 	}
 }
 
-func newHeld(msg jetstream.Msg) (*Held, error) {
+func newHeld(msg *nats.Msg) (*Held, error) {
 	meta, err := msg.Metadata()
 	if err != nil {
 		return nil, err
@@ -290,9 +299,9 @@ func newHeld(msg jetstream.Msg) (*Held, error) {
 	return &Held{
 		Stream:     meta.Stream,
 		Seq:        meta.Sequence.Stream,
-		Subject:    msg.Subject(),
-		Header:     msg.Headers(),
-		Data:       msg.Data(),
+		Subject:    msg.Subject,
+		Header:     msg.Header,
+		Data:       msg.Data,
 		Stored:     meta.Timestamp,
 		Deliveries: int(meta.NumDelivered),
 		msg:        msg,

@@ -33,15 +33,19 @@ func (r *run) reserve(open context.Context) int {
 const LargestMessage = 1 << 20
 
 // freeBytes waits until there is room for any message, and returns how many bytes
-// there is room for; 0 when open has ended.
-func (r *run) freeBytes(open context.Context) int64 {
+// there is room for, 0 if for any number; it is not ok when open has ended.
+func (r *run) freeBytes(open context.Context) (free int64, ok bool) {
+	if r.Bytes == 0 {
+		return 0, true
+	}
 	for {
-		if free := max(r.Bytes, LargestMessage) - r.bytes.Load(); free >= LargestMessage || r.bytes.Load() == 0 {
-			return max(free, LargestMessage)
+		held := r.bytes.Load()
+		if free := max(r.Bytes, LargestMessage) - held; free >= LargestMessage || held == 0 {
+			return max(free, LargestMessage), true
 		}
 		select {
 		case <-open.Done():
-			return 0
+			return 0, false
 		case <-r.freed:
 		}
 	}

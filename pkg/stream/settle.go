@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nats.go"
 )
 
 // Held is a message that this process has been handed and holds until it is
@@ -39,8 +39,8 @@ type Held struct {
 	confirm bool // the ack itself has to be confirmed: no ledger stands behind it
 
 	mu      sync.Mutex
-	msg     jetstream.Msg // the newest copy: the broker hands a late message out again
-	settled bool          // a verdict was told: another copy is a new delivery
+	msg     *nats.Msg // the newest copy: the broker hands a late message out again
+	settled bool      // a verdict was told: another copy is a new delivery
 }
 
 // Verdict is what becomes of a held message.
@@ -91,7 +91,7 @@ func (h *Held) Settle(ctx context.Context, v Verdict) error {
 		// A verdict that was reached is told even while the process stops.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
 		defer cancel()
-		err = msg.DoubleAck(ctx)
+		err = msg.AckSync(nats.Context(ctx))
 	default:
 		err = msg.Ack()
 	}
@@ -114,7 +114,7 @@ func (h *Held) extend() error {
 
 // replace takes a newer copy of a message that has no verdict yet, and reports
 // whether it did.
-func (h *Held) replace(msg jetstream.Msg) bool {
+func (h *Held) replace(msg *nats.Msg) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if !h.settled {

@@ -121,11 +121,10 @@ func (t *Taken) read(ctx context.Context, messages jetstream.MessagesContext, ev
 			return
 		}
 		if err == nil {
-			var h *Held
-			if h, err = newHeld(msg); err == nil {
-				t.mark(h)
+			var m *Stored
+			if m, err = fromMsg(msg); err == nil {
 				select {
-				case events <- h:
+				case events <- t.mark(m):
 				case <-ctx.Done():
 					return
 				}
@@ -142,13 +141,24 @@ func (t *Taken) read(ctx context.Context, messages jetstream.MessagesContext, ev
 	}
 }
 
-func (t *Taken) mark(h *Held) {
-	h.msg = nil // there is nothing to tell the broker
+// mark tells of an event what the ledger knows.
+func (t *Taken) mark(m *Stored) *Held {
+	h := m.held()
 	h.Finished, h.Touched, _ = t.ledger.knows(h.Seq)
 	h.Doubtful = !h.Finished && t.ledger.doubts(h.Seq)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.last = &Held{Seq: h.Seq, Stored: h.Stored}
+	return h
+}
+
+// held is a message that is handed out here for the first time. There is nothing to
+// tell the broker about it.
+func (m *Stored) held() *Held {
+	return &Held{
+		Stream: m.Stream, Seq: m.Seq, Subject: m.Subject, Header: m.Header, Data: m.Data,
+		Stored: m.Time, Deliveries: 1,
+	}
 }
 
 // Current fails with [ErrNotOwner] where the shard has to be taken anew, to read
@@ -200,10 +210,9 @@ func (t *Taken) Read(ctx context.Context, seq uint64) (*Held, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Held{
-		Stream: m.Stream, Seq: m.Seq, Subject: m.Subject, Header: m.Header, Data: m.Data,
-		Stored: m.Time, Deliveries: 1, Touched: true,
-	}, nil
+	h := m.held()
+	h.Touched = true
+	return h, nil
 }
 
 // Settled tells the broker that all up to seq is finished, so that the events may
