@@ -146,7 +146,9 @@ func TestChainsAnswerSlackAndDiscord(t *testing.T) {
 	if got, _ := command(""); !strings.Contains(got, "what is to be done?") {
 		t.Errorf("the worker is back: %s", got)
 	}
-	if log := ingress.log.String(); strings.Contains(log, "T0KEN") || !strings.Contains(log, `"answer":"too_late"`) {
+	// A program writes its log many lines at a time.
+	waitFor(t, "the log of the ingress to tell who left", func() bool { return strings.Contains(ingress.log.String(), `"answer":"too_late"`) })
+	if log := ingress.log.String(); strings.Contains(log, "T0KEN") {
 		t.Errorf("ingress, %s", log)
 	}
 }
