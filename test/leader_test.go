@@ -1,8 +1,3 @@
-//go:build leader
-
-// Known to fail: after a consumer leader is killed, workers of a chain without order
-// stop taking events. go test -tags leader -run ConsumerLosesLeader ./test
-
 package test
 
 import (
@@ -82,6 +77,19 @@ func (w *leaderWatch) waitAll(chain string, events int) {
 		waitFor(w.t, fmt.Sprintf("more than %d of %d events to be handled by %s", have, events, chain),
 			func() bool { return w.count(chain) > have })
 	}
+}
+
+func connect(t *testing.T, url string) *stream.Broker {
+	t.Helper()
+	b, err := stream.Connect(stream.Config{URL: url, Name: "test", Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
+	if err := b.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
 
 // leadConsumers makes a server the leader of consumers of all shards.

@@ -2,7 +2,6 @@ package test
 
 import (
 	"fmt"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -172,17 +171,4 @@ func (s *orderSeen) passes(d time.Duration) {
 	case <-time.After(d):
 	case <-s.t.Context().Done():
 	}
-}
-
-func connect(t *testing.T, url string) *stream.Broker {
-	t.Helper()
-	b, err := stream.Connect(stream.Config{URL: url, Name: "test", Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(b.Close)
-	if err := b.Open(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	return b
 }
