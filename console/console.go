@@ -2,14 +2,11 @@ package console
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/belay-hooks/belay/internal/redrive"
 	"github.com/belay-hooks/belay/internal/rest"
@@ -79,30 +76,8 @@ func (s *Server) Run(ctx context.Context) error {
 	defer driving.Wait()
 	defer stop()
 
-	server := &http.Server{
-		Handler:           s.routes(),
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       30 * time.Second,
-		WriteTimeout:      2 * time.Minute,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
-	}
-	failed := make(chan error, 1)
-	go func() { failed <- server.Serve(s.listener) }()
-	select {
-	case err := <-failed:
-		return fmt.Errorf("console: serve: %w", err)
-	case <-ctx.Done():
-	}
-	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.config.Grace)
-	defer cancel()
-	if err := server.Shutdown(grace); err != nil {
-		// Whoever is still connected has had his time.
-		_ = server.Close()
-	}
-	if err := <-failed; !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("console: serve: %w", err)
+	if err := rest.Serve(ctx, s.listener, s.routes(), s.config.Grace, s.log); err != nil {
+		return fmt.Errorf("console: %w", err)
 	}
 	return nil
 }

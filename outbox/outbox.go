@@ -15,7 +15,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"sync"
 	"time"
 
@@ -132,7 +131,7 @@ func (s *Server) Run(ctx context.Context) error {
 	var running sync.WaitGroup
 	var errs [3]error
 	for i, run := range []func() error{
-		func() error { return s.serve(serving, work) },
+		func() error { return s.serve(serving) },
 		func() error { return s.consume(serving, work) },
 		// An outbox that knows a part of the subscriptions would tell a part of them.
 		func() error { return s.subscriptions.cache.whole(serving) },
@@ -166,27 +165,14 @@ func (s *Server) workContext(serving context.Context) (context.Context, context.
 	}
 }
 
-// serve answers the API until serving ends, and then the requests that are
-// running.
-func (s *Server) serve(serving, work context.Context) error {
+// serve answers the API until ctx ends, and then the requests that are running.
+func (s *Server) serve(ctx context.Context) error {
 	keys, err := rest.ParseKeys(s.config.APIKeys, defaultTenant)
 	if err != nil {
 		return err
 	}
-	server := s.httpServer(keys)
-	failed := make(chan error, 1)
-	go func() { failed <- server.Serve(s.listener) }()
-	select {
-	case err := <-failed:
-		return fmt.Errorf("outbox: serve: %w", err)
-	case <-serving.Done():
-	}
-	if err := server.Shutdown(work); err != nil {
-		// Whoever is still connected has had its time.
-		_ = server.Close()
-	}
-	if err := <-failed; !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("outbox: serve: %w", err)
+	if err := rest.Serve(ctx, s.listener, (&api{Server: s, keys: keys}).routes(), s.config.Grace, s.log); err != nil {
+		return fmt.Errorf("outbox: %w", err)
 	}
 	return nil
 }
@@ -270,18 +256,5 @@ func (s *Server) sender() *sender {
 	return &sender{
 		broker: s.broker, subscriptions: s.subscriptions, client: s.client, lanes: s.lanes,
 		addresses: s.config.addressPolicy(), policy: policy{schedule: s.config.Schedule}, metrics: s.metrics, log: s.log,
-	}
-}
-
-// httpServer bounds what a caller can hold on to.
-func (s *Server) httpServer(keys rest.Keys) *http.Server {
-	return &http.Server{
-		Handler:           (&api{Server: s, keys: keys}).routes(),
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       30 * time.Second,
-		WriteTimeout:      60 * time.Second,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 }

@@ -1,5 +1,5 @@
 // Package rest is what the REST APIs of Belay share: problems, the fields of a
-// JSON request, pages of a list, and bearer keys.
+// JSON request, pages of a list, bearer keys, and the server.
 package rest
 
 import (
