@@ -205,13 +205,7 @@ func (d *driver) settleAll(ctx context.Context, j *standing.Job) error {
 
 // recount makes up for what a driver that died has not noted.
 func (d *driver) recount(ctx context.Context, j *standing.Job) error {
-	var left uint64
-	err := d.scan(ctx, open, j.Filter, j.Cursor, func(l *standing.Letter) bool {
-		if l.Seq <= j.Border {
-			left++
-		}
-		return l.Seq < j.Border
-	})
+	left, err := d.openLetters(ctx, j)
 	j.Handled = j.Total - min(j.Total, left+j.Skipped)
 	return err
 }

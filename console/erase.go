@@ -141,19 +141,9 @@ func (s *Server) erase(ctx context.Context, t *tombstone) error {
 	if err := s.eraseProgress(ctx, t); err != nil {
 		return err
 	}
-	var dead []*stream.Stored
-	if err := s.broker.Scan(ctx, stream.Range{
-		Stream: stream.Dead, Filters: stream.DeadOf(t.Shard, t.Seq), HeadersOnly: true,
-	}, func(m *stream.Stored) bool {
-		dead = append(dead, m)
-		return true
-	}); err != nil {
+	dead := stream.Range{Stream: stream.Dead, Filters: stream.DeadOf(t.Shard, t.Seq), HeadersOnly: true}
+	if err := s.eraseAll(ctx, t, dead, func(*stream.Stored) bool { return true }); err != nil {
 		return err
-	}
-	for _, m := range dead {
-		if err := s.overwrite(ctx, t, m); err != nil {
-			return err
-		}
 	}
 	t.Done = true
 	return s.keep(ctx, t)
@@ -176,6 +166,25 @@ func (s *Server) overwrite(ctx context.Context, t *tombstone, m *stream.Stored) 
 		t.Messages++
 	}
 	return err
+}
+
+// eraseAll overwrites the messages of a range that are meant.
+func (s *Server) eraseAll(ctx context.Context, t *tombstone, r stream.Range, meant func(*stream.Stored) bool) error {
+	var all []*stream.Stored
+	if err := s.broker.Scan(ctx, r, func(m *stream.Stored) bool {
+		if meant(m) {
+			all = append(all, m)
+		}
+		return true
+	}); err != nil {
+		return err
+	}
+	for _, m := range all {
+		if err := s.overwrite(ctx, t, m); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // eraseProgress removes the values and the errors that chains have kept. What is put
@@ -259,21 +268,11 @@ func (s *Server) eraseCopies(ctx context.Context, t *tombstone) error {
 			}
 		}
 	}
-	var copies []*stream.Stored
-	if err := s.broker.Scan(ctx, stream.Range{
+	copies := stream.Range{
 		Stream: stream.Notify, Filters: []string{stream.NotifySubject("*")}, From: m.Time.Add(-10 * time.Second), HeadersOnly: true,
-	}, func(n *stream.Stored) bool {
-		if c, err := event.Decode(n.Header, nil); err == nil && ids[c.ID] {
-			copies = append(copies, n)
-		}
-		return true
-	}); err != nil {
-		return err
 	}
-	for _, n := range copies {
-		if err := s.overwrite(ctx, t, n); err != nil {
-			return err
-		}
-	}
-	return nil
+	return s.eraseAll(ctx, t, copies, func(n *stream.Stored) bool {
+		c, err := event.Decode(n.Header, nil)
+		return err == nil && ids[c.ID]
+	})
 }

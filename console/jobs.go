@@ -1,13 +1,13 @@
 package console
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -49,8 +49,36 @@ func (s *Server) createJob(w http.ResponseWriter, r *http.Request, who string) e
 	if err != nil {
 		return err
 	}
+	j, dry, err := readJob(f)
+	if err != nil {
+		return err
+	}
+	j.By = who
+	if _, j.Border, err = s.broker.Bounds(r.Context(), stream.Dead); err != nil {
+		return err
+	}
+	if j.Total, err = s.openLetters(r.Context(), j); err != nil {
+		return err
+	}
+	if dry {
+		rest.WriteJSON(w, http.StatusOK, "application/json", count{j.Total, true})
+		return nil
+	}
+	if j.At == "start" {
+		if j.Run, err = s.desk.NextRun(r.Context(), j.Filter.Chain); err != nil {
+			return err
+		}
+	}
+	return s.begin(w, r, j)
+}
+
+// readJob reads a request for a redrive, or a discard, of many dead letters.
+func readJob(f *rest.Fields) (j *standing.Job, dry bool, err error) {
 	f.Only("at", "dry_run", "filter", "kind", "rate", "why")
-	j := standing.Job{Kind: standing.JobKind(f.Text("kind", maxText)), By: who, Why: f.Text("why", maxText), Rate: number(f, "rate", defaultRate, maxRate)}
+	j = &standing.Job{
+		Kind: standing.JobKind(f.Text("kind", maxText)), Why: f.Text("why", maxText),
+		Rate: int(cmp.Or(f.Integer("rate", 1, maxRate), defaultRate)),
+	}
 	if j.Kind != standing.JobRedrive && j.Kind != standing.JobDiscard {
 		f.Bad("want redrive or discard; a replay is made at /v1/replays", "kind")
 	}
@@ -63,37 +91,25 @@ func (s *Server) createJob(w http.ResponseWriter, r *http.Request, who string) e
 	case j.Kind == standing.JobRedrive:
 		j.At = "failed"
 	}
-	dry := flag(f, "dry_run")
+	dry = f.Bool("dry_run")
 	if j.Filter, err = fieldsFilter(f, "filter"); err == nil {
 		err = f.Err()
 	}
-	if err != nil {
-		return err
+	if err == nil && start && j.Filter.Chain == "" {
+		err = rest.NewProblem(http.StatusUnprocessableEntity, "a redrive from the start is of one chain: want filter.chain")
 	}
-	if start && j.Filter.Chain == "" {
-		return rest.NewProblem(http.StatusUnprocessableEntity, "a redrive from the start is of one chain: want filter.chain")
-	}
-	if _, j.Border, err = s.broker.Bounds(r.Context(), stream.Dead); err != nil {
-		return err
-	}
-	if err := s.scan(r.Context(), open, j.Filter, 0, func(l *standing.Letter) bool {
+	return j, dry, err
+}
+
+// openLetters is how many dead letters a job has still to settle.
+func (s *Server) openLetters(ctx context.Context, j *standing.Job) (n uint64, err error) {
+	err = s.scan(ctx, open, j.Filter, j.Cursor, func(l *standing.Letter) bool {
 		if l.Seq <= j.Border {
-			j.Total++
+			n++
 		}
 		return l.Seq < j.Border
-	}); err != nil {
-		return err
-	}
-	if dry {
-		rest.WriteJSON(w, http.StatusOK, "application/json", count{j.Total, true})
-		return nil
-	}
-	if start {
-		if j.Run, err = s.desk.NextRun(r.Context(), j.Filter.Chain); err != nil {
-			return err
-		}
-	}
-	return s.begin(w, r, &j)
+	})
+	return n, err
 }
 
 // begin stores a new job, which its driver finds then.
@@ -238,26 +254,4 @@ func (s *Server) nudge() {
 	case s.wake <- struct{}{}:
 	default:
 	}
-}
-
-// number reads a field that must be a number from 1 to a maximum.
-func number(f *rest.Fields, name string, fallback, most int) int {
-	if !f.Has(name) {
-		return fallback
-	}
-	var n int
-	if err := json.Unmarshal(f.Raw[name], &n); err != nil || n < 1 || n > most {
-		f.Bad("want a number from 1 to "+strconv.Itoa(most), name)
-	}
-	return n
-}
-
-// flag reads a field that must be true or false.
-func flag(f *rest.Fields, name string) (on bool) {
-	if f.Has(name) {
-		if err := json.Unmarshal(f.Raw[name], &on); err != nil {
-			f.Bad("want true or false", name)
-		}
-	}
-	return on
 }

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -32,9 +33,9 @@ func (s *Server) createReplay(w http.ResponseWriter, r *http.Request, who string
 	f.Only("any_order", "chain", "concurrency", "dry_run", "filter", "why")
 	j := standing.Job{
 		Kind: standing.JobReplay, By: who, Why: f.Text("why", maxText), Chain: f.Text("chain", maxText),
-		Concurrency: number(f, "concurrency", defaultReplays, maxReplays),
+		Concurrency: int(cmp.Or(f.Integer("concurrency", 1, maxReplays), defaultReplays)),
 	}
-	dry, anyOrder := flag(f, "dry_run"), flag(f, "any_order")
+	dry, anyOrder := f.Bool("dry_run"), f.Bool("any_order")
 	if !standing.ValidChain(j.Chain) {
 		f.Bad("want the chain that is to handle the events", "chain")
 	}

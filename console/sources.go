@@ -1,6 +1,7 @@
 package console
 
 import (
+	"context"
 	"maps"
 	"net/http"
 	"regexp"
@@ -45,22 +46,30 @@ func (s *Server) listSources(w http.ResponseWriter, r *http.Request, _ string) e
 	}
 	slices.Sort(names)
 	for _, name := range slices.Compact(names) {
-		receiver, id, _ := strings.Cut(name, "/")
-		v := sourceView{Receiver: receiver, ID: id}
-		if sw, is := off[name]; is {
-			v.Off = &sw
-		}
-		for shard := range s.broker.Shards() {
-			n, err := s.broker.Count(r.Context(), stream.Range{Stream: stream.In(shard), Filters: event.Filters([]string{name}, nil)})
-			if err != nil {
-				return err
-			}
-			v.Stored += n
+		v, err := s.source(r.Context(), name, off)
+		if err != nil {
+			return err
 		}
 		answer.Sources = append(answer.Sources, v)
 	}
 	rest.WriteJSON(w, http.StatusOK, "application/json", answer)
 	return nil
+}
+
+// source is all that is known of a source.
+func (s *Server) source(ctx context.Context, name string, off map[string]standing.Switch) (v sourceView, err error) {
+	v.Receiver, v.ID, _ = strings.Cut(name, "/")
+	if sw, is := off[name]; is {
+		v.Off = &sw
+	}
+	for shard := range s.broker.Shards() {
+		n, err := s.broker.Count(ctx, stream.Range{Stream: stream.In(shard), Filters: event.Filters([]string{name}, nil)})
+		if err != nil {
+			return v, err
+		}
+		v.Stored += n
+	}
+	return v, nil
 }
 
 // sourceName is the form of a receiver's name and of a source's id.
@@ -84,13 +93,9 @@ func (s *Server) switchSource(w http.ResponseWriter, r *http.Request, who string
 	if err != nil {
 		return err
 	}
-	v := struct {
-		Receiver string           `json:"receiver"`
-		ID       string           `json:"id"`
-		Off      *standing.Switch `json:"off,omitempty"`
-	}{Receiver: receiver, ID: id}
-	if sw, is := off[name]; is {
-		v.Off = &sw
+	v, err := s.source(r.Context(), name, off)
+	if err != nil {
+		return err
 	}
 	rest.WriteJSON(w, http.StatusOK, "application/json", v)
 	return nil
