@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"io"
-	"net"
 	"net/http"
 	"strconv"
 	"sync/atomic"
@@ -30,12 +29,7 @@ const benchKey = "belay-bench"
 // sink takes what is posted and counts it.
 func (t *target) sink() error {
 	t.tally = &tally{}
-	listener, err := net.Listen("tcp", loopback)
-	if err != nil {
-		return err
-	}
-	t.place.Addr = listener.Addr().String()
-	server := &http.Server{ReadHeaderTimeout: 5 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return t.serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<20))
 		if err != nil {
 			http.Error(w, "unreadable", http.StatusBadRequest)
@@ -49,15 +43,7 @@ func (t *target) sink() error {
 		}
 		t.tally.handle(strconv.FormatInt(number*maxSubscribers+subscriber, 10), sent)
 		w.WriteHeader(http.StatusNoContent)
-	})}
-	t.Add("sink", service.Func(func(ctx context.Context) error {
-		defer context.AfterFunc(ctx, func() { server.Close() })()
-		if err := server.Serve(listener); err != http.ErrServerClosed {
-			return err
-		}
-		return nil
 	}))
-	return nil
 }
 
 // maxSubscribers bounds what is measured.

@@ -81,17 +81,20 @@ func sumUp(rounds []round, variants []variant) []totals {
 
 // of is the rounds of a variant, by number.
 func of(rounds []round, v variant) []round {
-	var mine []round
-	for _, r := range rounds {
-		if r.Variant == v {
-			mine = append(mine, r)
+	return where(rounds, func(r *round) bool { return r.Variant == v })
+}
+
+func where[R any](rounds []R, wanted func(*R) bool) (some []R) {
+	for i := range rounds {
+		if wanted(&rounds[i]) {
+			some = append(some, rounds[i])
 		}
 	}
-	return mine
+	return some
 }
 
 // ratio is the median of the ratios of rounds with the same number.
-func ratio(mine, base []round, of func(*round) float64) float64 {
+func ratio[R any](mine, base []R, of func(*R) float64) float64 {
 	if len(base) != len(mine) {
 		return 0
 	}
@@ -134,7 +137,7 @@ func sum(v variant, rounds []round) totals {
 	return t
 }
 
-func medianOf(rounds []round, of func(*round) float64) float64 {
+func medianOf[R any](rounds []R, of func(*R) float64) float64 {
 	all := make([]float64, len(rounds))
 	for i := range rounds {
 		all[i] = of(&rounds[i])

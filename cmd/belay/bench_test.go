@@ -20,6 +20,22 @@ func built(t *testing.T) string {
 	return path
 }
 
+// runBench measures one round, and reads the result.
+func runBench(t *testing.T, program string, result any, args ...string) []byte {
+	t.Helper()
+	var stderr strings.Builder
+	cmd := exec.CommandContext(t.Context(), program, append(append([]string{"bench"}, args...), "--json", "--rounds", "1")...)
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v: %s", err, stderr.String())
+	}
+	if err := json.Unmarshal(out, result); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
 func TestBenchIngress(t *testing.T) {
 	program, data := built(t), t.TempDir()
 	for _, test := range []struct {
@@ -31,20 +47,10 @@ func TestBenchIngress(t *testing.T) {
 		{"separate", []string{"--broker", "separate", "--durability", "relaxed", "--rate", "50"}, []string{"http", "hmac", "publish relaxed", "belay relaxed"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			args := append([]string{
-				"bench", "ingress", "--json", "--rounds", "1", "--warmup", "50ms", "--duration", "300ms", "--connections", "8", "--data-dir", data,
-			}, test.args...)
-			var stderr strings.Builder
-			cmd := exec.CommandContext(t.Context(), program, args...)
-			cmd.Stderr = &stderr
-			out, err := cmd.Output()
-			if err != nil {
-				t.Fatalf("%v: %s", err, stderr.String())
-			}
 			var result struct{ Variants []totals }
-			if err := json.Unmarshal(out, &result); err != nil {
-				t.Fatal(err)
-			}
+			out := runBench(t, program, &result, append([]string{
+				"ingress", "--warmup", "50ms", "--duration", "300ms", "--connections", "8", "--data-dir", data,
+			}, test.args...)...)
 			if len(result.Variants) != len(test.rows) {
 				t.Fatalf("got %s", out)
 			}
@@ -84,34 +90,24 @@ func TestMedian(t *testing.T) {
 	}
 }
 
-func TestBenchWorker(t *testing.T) {
+func TestBenchWork(t *testing.T) {
 	program, data := built(t), t.TempDir()
 	for _, test := range []struct {
 		name  string
 		args  []string
 		waits bool
 	}{
-		{"a backlog", []string{"--backlog", "20000", "--takes", "5ms"}, false},
-		{"a rate", []string{"--rate", "200"}, true},
+		{"a backlog of events", []string{"worker", "--backlog", "20000", "--takes", "5ms"}, false},
+		{"events at a rate", []string{"worker", "--rate", "200"}, true},
+		{"a backlog of notifications", []string{"outbox", "--backlog", "20000"}, false},
+		{"notifications at a rate", []string{"outbox", "--rate", "100"}, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			args := append([]string{
-				"bench", "worker", "--json", "--rounds", "1", "--warmup", "100ms", "--duration", "500ms", "--size", "100", "--data-dir", data,
-			}, test.args...)
-			var stderr strings.Builder
-			cmd := exec.CommandContext(t.Context(), program, args...)
-			cmd.Stderr = &stderr
-			out, err := cmd.Output()
-			if err != nil {
-				t.Fatalf("%v: %s", err, stderr.String())
-			}
 			var result struct {
 				Rounds   []workRound
 				Programs []workTotal
 			}
-			if err := json.Unmarshal(out, &result); err != nil {
-				t.Fatal(err)
-			}
+			out := runBench(t, program, &result, append(test.args, "--warmup", "100ms", "--duration", "500ms", "--size", "100", "--data-dir", data)...)
 			if len(result.Rounds) != 2 || len(result.Programs) != 2 {
 				t.Fatalf("got %s", out)
 			}
