@@ -18,7 +18,7 @@ type benchIngressCmd struct {
 	Broker      string   `default:"embedded" enum:"embedded,separate" env:"-" help:"Whether the broker is in the measured process, as with serve, or one of its own, whose CPU is told apart."`
 	Ceilings    bool     `default:"true" negatable:"" env:"-" help:"Measure the bare programs too."`
 	Benchstat   bool     `env:"-" help:"Print it as go test -bench does, for benchstat."`
-	benchFlags  `embed:"" set:"warmup=1s" set:"duration=2s"`
+	benchFlags  `kong:"embed,set='warmup=1s',set='duration=2s'"`
 
 	duplicates float64
 }

@@ -17,7 +17,7 @@ type benchOutboxCmd struct {
 	Rate        float64 `env:"-" help:"How many notifications are stored a second while it is measured, for one subscription and after a backlog of none: what they wait. 0: the backlog is worked off as fast as it goes."`
 	Size        int     `default:"2048" env:"-" help:"The size of a body in bytes."`
 	Concurrency int     `default:"64" env:"-" help:"How many attempts are made at once, over all subscriptions."`
-	benchFlags  `embed:"" set:"warmup=2s" set:"duration=3s"`
+	benchFlags  `kong:"embed,set='warmup=2s',set='duration=3s'"`
 }
 
 // Help shows how it is used.

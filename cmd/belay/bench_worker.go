@@ -18,7 +18,7 @@ type benchWorkerCmd struct {
 	Takes       time.Duration `env:"-" help:"How long the last handler takes."`
 	Concurrency int           `default:"64" env:"-" help:"How many events are handled at once."`
 	Benchstat   bool          `env:"-" help:"Print it as go test -bench does, for benchstat."`
-	benchFlags  `embed:"" set:"warmup=1s" set:"duration=2s"`
+	benchFlags  `kong:"embed,set='warmup=1s',set='duration=2s'"`
 }
 
 // Help shows how it is used.
