@@ -23,7 +23,7 @@ type eventAnswer struct {
 	Shard  int         `json:"shard"`
 	Seq    uint64      `json:"seq"`
 	Header http.Header `json:"headers,omitempty"`
-	bodyView
+	rest.Body
 	Chains []standingView `json:"chains"`
 }
 
@@ -77,7 +77,7 @@ func (s *Server) showEvent(w http.ResponseWriter, r *http.Request, _ string) err
 		return err
 	}
 	answer := eventAnswer{eventView: viewEvent(e), Stored: m.Time, Shard: shard, Seq: m.Seq, Header: e.Header}
-	answer.setBody(e.Body)
+	answer.SetBody(e.Body)
 	if answer.Chains, err = s.standings(ctx, m, shard); err != nil {
 		return err
 	}

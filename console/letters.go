@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"slices"
 	"strconv"
 
 	"github.com/belay-hooks/belay/internal/redrive"
@@ -21,13 +20,6 @@ const (
 	newest = "newest"
 )
 
-// window is how many messages of DEAD are looked at first for a page of the newest;
-// it doubles up to maxWindow while a page is not full.
-const (
-	window    = 1024
-	maxWindow = 64 << 10
-)
-
 // lettersOf selects the dead letters of a chain, or of all, open or closed.
 func lettersOf(state, chain string) []string {
 	if chain == "" {
@@ -42,18 +34,31 @@ func lettersOf(state, chain string) []string {
 // scan hands the dead letters that the filter selects to each, the oldest first,
 // from a number on, without their bodies.
 func (s *Server) scan(ctx context.Context, state string, f standing.Filter, from uint64, each func(*standing.Letter) (more bool)) error {
-	r := stream.Range{Stream: stream.Dead, Filters: lettersOf(state, f.Chain), FromSeq: from, HeadersOnly: true}
-	if from == 0 && state == open {
+	r := s.letterRange(state, f)
+	r.FromSeq = from
+	return s.broker.Scan(ctx, r, func(m *stream.Stored) bool {
+		l := s.letter(m)
+		return l == nil || !f.Letter(l) || each(l)
+	})
+}
+
+// letterRange selects the headers of the dead letters that a filter may select.
+func (s *Server) letterRange(state string, f standing.Filter) stream.Range {
+	r := stream.Range{Stream: stream.Dead, Filters: lettersOf(state, f.Chain), HeadersOnly: true}
+	if state == open {
 		r.From = f.From // it died then, so it was stored then
 	}
-	return s.broker.Scan(ctx, r, func(m *stream.Stored) bool {
-		l, err := standing.ReadLetter(m)
-		if err != nil {
-			s.log.Warn("a dead letter cannot be read and is left out", "subject", m.Subject, "error", err)
-			return true
-		}
-		return !f.Letter(l) || each(l)
-	})
+	return r
+}
+
+// letter reads a dead letter; nil for one that cannot be read.
+func (s *Server) letter(m *stream.Stored) *standing.Letter {
+	l, err := standing.ReadLetter(m)
+	if err != nil {
+		s.log.Warn("a dead letter cannot be read and is left out", "subject", m.Subject, "error", err)
+		return nil
+	}
+	return l
 }
 
 // oldestLetters is a page of them, and where the next one begins; 0 at the end.
@@ -70,46 +75,12 @@ func (s *Server) oldestLetters(ctx context.Context, state string, f standing.Fil
 }
 
 // newestLetters is a page of them, the newest first, that stand before a number (0:
-// all), and where the next one ends. The broker reads forwards only, so windows are
-// read from the end; of each, no more than a page is kept.
+// all), and where the next one ends.
 func (s *Server) newestLetters(ctx context.Context, state string, f standing.Filter, before uint64, limit int) (page []*standing.Letter, next uint64, err error) {
-	first, last, err := s.broker.Bounds(ctx, stream.Dead)
-	if err != nil {
-		return nil, 0, err
-	}
-	if !f.From.IsZero() && state == open {
-		if first, err = s.broker.SeqAt(ctx, stream.Dead, f.From); err != nil {
-			return nil, 0, err
-		}
-	}
-	high := last + 1
-	if before > 0 {
-		high = min(high, before)
-	}
-	for size := uint64(window); high > first; size = min(2*size, maxWindow) {
-		low := max(first, high-min(size, high))
-		var found []*standing.Letter
-		if err := s.scan(ctx, state, f, max(low, 1), func(l *standing.Letter) bool {
-			if l.Seq >= high {
-				return false
-			}
-			// One more than fits tells that there is another page.
-			if room := limit - len(page) + 1; len(found) == room {
-				found = found[1:]
-			}
-			found = append(found, l)
-			return true
-		}); err != nil {
-			return nil, 0, err
-		}
-		slices.Reverse(found)
-		page = append(page, found...)
-		if len(page) > limit {
-			return page[:limit], page[limit-1].Seq, nil
-		}
-		high = low
-	}
-	return page, 0, nil
+	return stream.Newest(ctx, s.broker, s.letterRange(state, f), before, limit, func(m *stream.Stored) (*standing.Letter, bool) {
+		l := s.letter(m)
+		return l, l != nil && f.Letter(l)
+	})
 }
 
 // letterPage is one page of a list.
@@ -168,7 +139,7 @@ func (s *Server) showLetter(w http.ResponseWriter, r *http.Request, _ string) er
 		e, err := s.broker.ReadEvent(r.Context(), m)
 		switch {
 		case err == nil:
-			view.setBody(e.Body)
+			view.SetBody(e.Body)
 		case !errors.Is(err, stream.ErrNotFound):
 			return err
 		}

@@ -1,11 +1,10 @@
 package console
 
 import (
-	"encoding/base64"
 	"net/http"
 	"time"
-	"unicode/utf8"
 
+	"github.com/belay-hooks/belay/internal/rest"
 	"github.com/belay-hooks/belay/internal/standing"
 	"github.com/belay-hooks/belay/pkg/event"
 )
@@ -32,38 +31,6 @@ func viewEvent(e *event.Event) *eventView {
 	}
 }
 
-// bodyView is the JSON form of a body: as text where it is one.
-type bodyView struct {
-	Body       *string `json:"body,omitempty"`
-	BodyBase64 string  `json:"body_base64,omitempty"`
-	// Truncated says that only the beginning of the body is shown.
-	Truncated bool `json:"body_truncated,omitempty"`
-}
-
-// maxShown is how much of a body is shown, in bytes.
-const maxShown = 1 << 20
-
-func (v *bodyView) setBody(body []byte) {
-	if len(body) > maxShown {
-		body, v.Truncated = body[:maxShown], true
-		// A letter that is cut in two does not make the text none.
-		for n := 1; n < utf8.UTFMax; n++ {
-			if start := len(body) - n; utf8.RuneStart(body[start]) {
-				if !utf8.FullRune(body[start:]) {
-					body = body[:start]
-				}
-				break
-			}
-		}
-	}
-	if utf8.Valid(body) {
-		text := string(body)
-		v.Body = &text
-		return
-	}
-	v.BodyBase64 = base64.StdEncoding.EncodeToString(body)
-}
-
 // letterView is the JSON form of a dead letter.
 type letterView struct {
 	ID       string     `json:"id"`
@@ -86,7 +53,7 @@ type letterView struct {
 
 	Header   http.Header        `json:"headers,omitempty"`
 	Failures []standing.Failure `json:"failures,omitempty"`
-	bodyView
+	rest.Body
 }
 
 type closedView struct {

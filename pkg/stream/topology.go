@@ -70,11 +70,11 @@ const idempotencyTTL = 24 * time.Hour
 //	belay.notify.<tenant>
 //	belay.out.<shard>.{wait,due}.<subscription>.<delivery>
 //	belay.out.<shard>.cursor.<notification>
-//	belay.attempt.<subscription>
+//	belay.attempt.<tenant>.<subscription>.<verdict>
 //	belay.dead.in.<chain>.<shard>.<seq>.<run>.<redrives>
 //	belay.dead.closed.<chain>.<shard>.<seq>.<run>.<redrives>
 //	belay.dead.body.<chain>.<shard>.<seq>.<run>
-//	belay.dead.notify, belay.dead.out.<subscription>
+//	belay.dead.notify, belay.dead.out.<tenant>.<subscription>.<delivery>
 type Topology struct {
 	// Shards is the number n of IN and of OUT streams. It is stored when they
 	// are made and is part of deduplication and order: another number is
@@ -84,9 +84,10 @@ type Topology struct {
 	Replicas int
 	// Window is how long the broker remembers ids for deduplication. 0: 24 h.
 	Window time.Duration
-	// Retention is how long handled events, records and attempts are kept.
-	// 0: 7 days.
+	// Retention is how long handled events and records are kept. 0: 7 days.
 	Retention time.Duration
+	// History is how long the attempts of deliveries are kept. 0: as Retention.
+	History time.Duration
 	// MaxBytes bounds what is kept of what came in, over all shards. A full store
 	// refuses more; see [Broker.Sweep] for what makes room. 0: no bound but the
 	// disk's.
@@ -103,6 +104,9 @@ func (t Topology) withDefaults() Topology {
 	}
 	if t.Retention == 0 {
 		t.Retention = 7 * 24 * time.Hour
+	}
+	if t.History == 0 {
+		t.History = t.Retention
 	}
 	if t.DeadRetention == 0 {
 		t.DeadRetention = 30 * 24 * time.Hour
@@ -135,7 +139,7 @@ func (t Topology) streams() []jetstream.StreamConfig {
 		t.limits(Done, t.Retention, "belay.done.>", "belay.fence.>"),
 		t.work(Retry, "belay.retry.>"),
 		notify,
-		t.limits(Attempts, t.Retention, "belay.attempt.>"),
+		t.limits(Attempts, t.History, "belay.attempt.>"),
 		dead,
 	)
 }
@@ -314,29 +318,6 @@ func FenceSubject(chain string, shard int) string {
 
 // NotifySubject is where the notifications of a tenant are stored.
 func NotifySubject(tenant string) string { return "belay.notify." + tenant }
-
-// OutDue is where a delivery stands that is due.
-func OutDue(shard int, subscription, delivery string) string {
-	return fmt.Sprintf("belay.out.%d.due.%s.%s", shard, subscription, delivery)
-}
-
-// OutWait is where a delivery waits for its next attempt.
-func OutWait(shard int, subscription, delivery string) string {
-	return fmt.Sprintf("belay.out.%d.wait.%s.%s", shard, subscription, delivery)
-}
-
-// OutCursor is where the fan-out of a notification keeps how far it got in a
-// shard.
-func OutCursor(shard int, notification string) string {
-	return fmt.Sprintf("belay.out.%d.cursor.%s", shard, notification)
-}
-
-// AttemptSubject is where the attempts of a subscription's deliveries are kept.
-func AttemptSubject(subscription string) string { return "belay.attempt." + subscription }
-
-// DeadDelivery is where the deliveries of a subscription are kept that were
-// given up.
-func DeadDelivery(subscription string) string { return "belay.dead.out." + subscription }
 
 // ShardOf is the shard that a stream of events or deliveries holds, from its
 // name.
