@@ -127,7 +127,7 @@ func (a *api) testSubscription(w http.ResponseWriter, r *http.Request, who calle
 		return notFound(err)
 	}
 	started := time.Now()
-	d := &delivery{id: deliveryID(e, sub.ID), subscription: sub.ID, attempt: 1, event: e}
+	d := &delivery{id: deliveryID(e, started, sub.ID), subscription: sub.ID, attempt: 1, event: e}
 	got := a.client.post(r.Context(), d, sub, e.Body, started)
 	answer := tested{
 		Status: got.status, Reason: got.reason, Detail: got.detail,

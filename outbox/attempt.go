@@ -3,13 +3,24 @@ package outbox
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/belay-hooks/belay/pkg/stream"
 )
 
-// attempt is one try of a delivery, as ATTEMPTS keeps it.
+// headerRecord is where a message of ATTEMPTS has all of the attempt but what was
+// said: a list of many reads headers only.
+const headerRecord = "belay-record"
+
+// attempt is one try of a delivery, as ATTEMPTS keeps it:
+//
+//	┌─ headers ──────────────────────────────┐
+//	│ belay-record: the attempt, JSON        │
+//	├─ data ─────────────────────────────────┤
+//	│ its request and its response, JSON     │
+//	└────────────────────────────────────────┘
 type attempt struct {
 	Delivery     string    `json:"delivery"`
 	Subscription string    `json:"subscription"`
@@ -17,15 +28,36 @@ type attempt struct {
 	Notification string    `json:"notification"` // the event's id
 	Source       string    `json:"source"`
 	Type         string    `json:"type"`
-	Attempt      int       `json:"attempt"` // from 1
+	Notified     uint64    `json:"notified,omitempty"` // its number in NOTIFY
+	Attempt      int       `json:"attempt"`            // from 1
 	At           time.Time `json:"at"`
 	// Milliseconds from the connection to the end of the answer.
 	Milliseconds float64    `json:"ms"`
 	Verdict      decision   `json:"verdict"`
 	Reason       Reason     `json:"reason"`
 	Detail       string     `json:"detail,omitempty"`
-	Next         *time.Time `json:"next,omitempty"` // when the next attempt is due
-	Response     *response  `json:"response,omitempty"`
+	Status       int        `json:"status,omitempty"` // that was answered; 0: nothing was
+	Next         *time.Time `json:"next,omitempty"`   // when the next attempt is due
+	// Unsent says that there was no request: the delivery was given up, or cancelled.
+	Unsent bool `json:"unsent,omitempty"`
+	// By is who has ordered it; empty: the schedule did.
+	By string `json:"by,omitempty"`
+
+	exchange
+	seq uint64 // in ATTEMPTS
+}
+
+// exchange is what was said in an attempt.
+type exchange struct {
+	Request  *sent     `json:"request,omitempty"`
+	Response *response `json:"response,omitempty"`
+}
+
+// sent is what a subscriber was sent. The body is that of the notification.
+type sent struct {
+	// Header without the values of those that the subscription has set, and without
+	// signatures.
+	Header map[string][]string `json:"header,omitempty"`
 }
 
 // response is what a subscriber answered.
@@ -41,19 +73,22 @@ func newAttempt(d *delivery, at time.Time) *attempt {
 	return &attempt{
 		Delivery: d.id, Subscription: d.subscription, Tenant: d.event.Tenant,
 		Notification: d.event.ID, Source: d.event.Source, Type: d.event.Type,
-		Attempt: d.attempt, At: at.UTC(),
+		Notified: d.notified, Attempt: d.attempt, At: at.UTC(), By: d.by,
 	}
 }
 
 // conclude adds what came of the attempt.
 func (a *attempt) conclude(got answer, v verdict, took time.Duration) {
 	a.Milliseconds = float64(took.Microseconds()) / 1000
-	a.Verdict, a.Reason, a.Detail = v.decision, v.reason, got.detail
+	a.Verdict, a.Reason, a.Detail = v.decision, v.reason, headerSafe(got.detail)
 	if v.decision == retry {
 		next := v.at.UTC()
 		a.Next = &next
 	}
-	if got.status != 0 {
+	if got.sent != nil {
+		a.Request = &sent{got.sent}
+	}
+	if a.Status = got.status; got.status != 0 {
 		a.Response = &response{
 			Status: got.status, Header: got.header,
 			Body: strings.ToValidUTF8(string(got.body), "\uFFFD"), Truncated: got.truncated,
@@ -61,10 +96,36 @@ func (a *attempt) conclude(got answer, v verdict, took time.Duration) {
 	}
 }
 
+// message is the record of the attempt. It is stored once, however often it is
+// published: its time tells it from that of the same attempt that another process
+// makes again.
 func (a *attempt) message() (stream.Message, error) {
-	data, err := json.Marshal(a)
+	light := *a
+	light.exchange = exchange{}
+	record, err := json.Marshal(light)
 	if err != nil {
 		return stream.Message{}, fmt.Errorf("encode attempt %d of %s: %w", a.Attempt, a.Delivery, err)
 	}
-	return stream.Message{Subject: stream.AttemptSubject(a.Subscription), Data: data}, nil
+	data, err := json.Marshal(a.exchange)
+	if err != nil {
+		return stream.Message{}, fmt.Errorf("encode attempt %d of %s: %w", a.Attempt, a.Delivery, err)
+	}
+	return stream.Message{
+		Subject: stream.AttemptSubject(a.Tenant, a.Subscription, string(a.Verdict)),
+		Header:  map[string][]string{headerRecord: {string(record)}}, Data: data,
+		ID: a.Delivery + "/" + strconv.Itoa(a.Attempt) + "/" + strconv.FormatInt(a.At.UnixNano(), 36),
+	}, nil
+}
+
+// readAttempt reads what message wrote; without the data it is without the exchange.
+func readAttempt(m *stream.Stored) (*attempt, error) {
+	a := &attempt{seq: m.Seq}
+	err := json.Unmarshal([]byte(headerValue(m.Header, headerRecord)), a)
+	if err == nil && len(m.Data) > 0 {
+		err = json.Unmarshal(m.Data, &a.exchange)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read message %d of %s: %w", m.Seq, stream.Attempts, err)
+	}
+	return a, nil
 }

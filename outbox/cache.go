@@ -107,6 +107,13 @@ func (c *cache) change(f func()) {
 	c.changed = make(chan struct{})
 }
 
+// changes is closed at the next change.
+func (c *cache) changes() <-chan struct{} {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.changed
+}
+
 func (c *contents) put(s *Subscription) {
 	c.byKey[s.key()] = s
 	c.bytes += s.size

@@ -67,7 +67,8 @@ func (c *client) close() { c.http.CloseIdleConnections() }
 // answer is what a subscriber said, or why it said nothing.
 type answer struct {
 	outcome
-	detail    string // the error in words
+	detail    string      // the error in words
+	sent      http.Header // without secrets; nil: no request was made
 	header    http.Header
 	body      []byte // its first maxResponse bytes
 	truncated bool
@@ -92,13 +93,17 @@ func (c *client) post(ctx context.Context, d *delivery, s *Subscription, data []
 		return failed(err)
 	}
 	r.Header = header
+	sent := s.withoutSecrets(header)
 	response, err := c.http.Do(r)
 	if err != nil {
-		return failed(err)
+		a := failed(err)
+		a.sent = sent
+		return a
 	}
 	defer response.Body.Close()
 	a := answer{
 		outcome: outcome{status: response.StatusCode, retryAfter: response.Header.Get("Retry-After")},
+		sent:    sent,
 		header:  response.Header,
 	}
 	// The status decides. An answer that breaks off has still been given.

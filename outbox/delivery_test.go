@@ -8,21 +8,20 @@ import (
 
 	"github.com/belay-hooks/belay/internal/rest"
 	"github.com/belay-hooks/belay/pkg/event"
-	"github.com/belay-hooks/belay/pkg/stream"
 )
 
 func TestDeliveryID(t *testing.T) {
 	e := &event.Event{ID: "1", Source: "/s", Tenant: "acme"}
-	id := deliveryID(e, "sub_1")
-	if id != deliveryID(&event.Event{ID: "1", Source: "/s", Tenant: "acme", Type: "t"}, "sub_1") {
+	id := deliveryID(e, testNow, "sub_1")
+	if id != deliveryID(&event.Event{ID: "1", Source: "/s", Tenant: "acme", Type: "t"}, testNow, "sub_1") {
 		t.Error("it is not the same for the same")
 	}
 	others := []string{
-		deliveryID(e, "sub_2"),
-		deliveryID(&event.Event{ID: "2", Source: "/s", Tenant: "acme"}, "sub_1"),
-		deliveryID(&event.Event{ID: "1", Source: "/t", Tenant: "acme"}, "sub_1"),
-		deliveryID(&event.Event{ID: "1", Source: "/s", Tenant: "other"}, "sub_1"),
-		deliveryID(&event.Event{ID: "/s1", Source: "", Tenant: "acme"}, "sub_1"),
+		deliveryID(e, testNow, "sub_2"),
+		deliveryID(&event.Event{ID: "2", Source: "/s", Tenant: "acme"}, testNow, "sub_1"),
+		deliveryID(&event.Event{ID: "1", Source: "/t", Tenant: "acme"}, testNow, "sub_1"),
+		deliveryID(&event.Event{ID: "1", Source: "/s", Tenant: "other"}, testNow, "sub_1"),
+		deliveryID(&event.Event{ID: "/s1", Source: "", Tenant: "acme"}, testNow, "sub_1"),
 	}
 	if slices.Contains(others, id) {
 		t.Errorf("%s is not unique in %v", id, others)
@@ -37,7 +36,7 @@ func TestDeliveryRoundTrip(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			e := &event.Event{ID: "1", Source: "/s", Type: "t", Tenant: "acme", ContentType: "text/plain",
 				Header: http.Header{"Ce-Subject": {"x"}}, Body: make([]byte, size)}
-			d := newDelivery(e, &stream.Held{Seq: 7}, "sub_1")
+			d := newDelivery(e, place{seq: 7, stored: testNow}, &Subscription{ID: "sub_1", Tenant: e.Tenant})
 			m := d.due(1)
 			if byReference := size > maxInline; byReference != (len(m.Data) == 0) || byReference != (d.body == 7) {
 				t.Errorf("%d bytes travel, reference %d", len(m.Data), d.body)

@@ -183,7 +183,7 @@ func (f *fanout) rest(ctx context.Context, h *stream.Held, shard int, subs []*Su
 func (f *fanout) batch(h *stream.Held, e *event.Event, shard int, chunk []*Subscription) []stream.Message {
 	messages := make([]stream.Message, 0, len(chunk)+1)
 	for _, s := range chunk {
-		messages = append(messages, newDelivery(e, h, s.ID).due(shard))
+		messages = append(messages, newDelivery(e, placeOf(h), s).due(shard))
 	}
 	last := chunk[len(chunk)-1].ID
 	cursor := f.cursor(shard, h)

@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"net/http"
 	"slices"
 	"strings"
 
@@ -21,6 +22,19 @@ var ours = []string{
 
 // oursPrefixes begin the names of more of them.
 var oursPrefixes = []string{"webhook-", "svix-", "belay-", "ce-", "proxy-"}
+
+// withoutSecrets is the header of a request as it may be shown: without the values
+// that the subscription has set, and without signatures, which could be sent again.
+func (s *Subscription) withoutSecrets(header http.Header) http.Header {
+	shown := header.Clone()
+	for name := range shown {
+		_, own := s.Headers[name]
+		if own || strings.Contains(strings.ToLower(name), "signature") {
+			shown[name] = []string{hidden}
+		}
+	}
+	return shown
+}
 
 // badHeader says why a header cannot be sent; "" if it can.
 func badHeader(name, value string) string {

@@ -79,6 +79,16 @@ const (
 	parkBreaker     parkCause = "breaker"
 	parkRate        parkCause = "rate"
 	parkConcurrency parkCause = "concurrency"
+	parkPaused      parkCause = "paused"
+)
+
+// entry is how a delivery enters a lane.
+type entry int
+
+const (
+	entryNew     entry = iota
+	entryPaid          // it has taken its turn in the subscription's rate before
+	entryOrdered       // somebody wants the attempt now: neither rate nor an open breaker keeps it
 )
 
 func newLanes(slots, concurrency int) *lanes {
@@ -86,16 +96,15 @@ func newLanes(slots, concurrency int) *lanes {
 }
 
 // enter returns a pass for an attempt that may begin, at the latest after a moment,
-// or says how the delivery is parked. A delivery that has paid has taken its turn
-// in the subscription's rate before. When ctx ends it is given back.
-func (l *lanes) enter(ctx context.Context, s *Subscription, paid bool) (*pass, parked) {
-	p, put, w := l.ask(s, paid, true)
+// or says how the delivery is parked. When ctx ends it is given back.
+func (l *lanes) enter(ctx context.Context, s *Subscription, how entry) (*pass, parked) {
+	p, put, w := l.ask(s, how, true)
 	if soon := time.Until(put.until); put.cause == parkRate && soon <= shortWait {
 		if !pause(ctx, soon) {
 			return nil, parked{}
 		}
-		paid = true
-		p, put, w = l.ask(s, paid, true)
+		how = entryPaid
+		p, put, w = l.ask(s, how, true)
 	}
 	if w == nil {
 		return p, put
@@ -103,19 +112,19 @@ func (l *lanes) enter(ctx context.Context, s *Subscription, paid bool) (*pass, p
 	if p = l.await(ctx, w); p != nil || ctx.Err() != nil {
 		return p, parked{}
 	}
-	p, put, _ = l.ask(s, true, false)
+	p, put, _ = l.ask(s, max(how, entryPaid), false)
 	return p, put
 }
 
 // ask asks a lane: may it begin, is it parked, or does it wait if it may.
-func (l *lanes) ask(s *Subscription, paid, mayWait bool) (*pass, parked, *waiting) {
+func (l *lanes) ask(s *Subscription, how entry, mayWait bool) (*pass, parked, *waiting) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	ln, now := l.lane(s), time.Now()
-	if until := ln.breaker.refuses(now, max(time.Second, ln.expects(now))); !until.IsZero() {
+	if until := ln.breaker.refuses(now, max(time.Second, ln.expects(now))); !until.IsZero() && (how != entryOrdered || ln.breaker.probing) {
 		return nil, parked{until: ln.reserve(until, min(ln.step(now), 100*time.Millisecond), now), cause: parkBreaker}, nil
 	}
-	if ln.limiter != nil && !paid {
+	if ln.limiter != nil && how == entryNew {
 		if wait := ln.limiter.ReserveN(now, 1).DelayFrom(now); wait > 0 {
 			return nil, parked{until: now.Add(wait), cause: parkRate}, nil
 		}

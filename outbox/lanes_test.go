@@ -24,7 +24,7 @@ func enterAll(t *testing.T, l *lanes, s *Subscription, n int, took time.Duration
 	start, all := time.Now(), make(chan one, n)
 	for range n {
 		go func() {
-			p, put := l.enter(t.Context(), s, false)
+			p, put := l.enter(t.Context(), s, entryNew)
 			at := time.Since(start)
 			if p != nil {
 				<-time.After(took)
@@ -77,12 +77,12 @@ func TestHangingLeaveSlots(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				l := newLanes(1024, 16)
-				p, _ := l.enter(t.Context(), sub("good", 0, 0), false)
+				p, _ := l.enter(t.Context(), sub("good", 0, 0), entryNew)
 				l.leave(p, ended{served: true})
 				for i := range hanging {
 					for range 20 {
 						go func() {
-							if p, _ := l.enter(t.Context(), sub(fmt.Sprint("bad", i), 0, 0), false); p != nil {
+							if p, _ := l.enter(t.Context(), sub(fmt.Sprint("bad", i), 0, 0), entryNew); p != nil {
 								<-time.After(15 * time.Second)
 								l.leave(p, ended{})
 							}
@@ -91,7 +91,7 @@ func TestHangingLeaveSlots(t *testing.T) {
 				}
 				synctest.Wait()
 				began := time.Now()
-				p, put := l.enter(t.Context(), sub("good", 0, 0), false)
+				p, put := l.enter(t.Context(), sub("good", 0, 0), entryNew)
 				if p == nil || time.Since(began) > 0 {
 					t.Fatalf("parked %+v after %v", put, time.Since(began))
 				}
@@ -120,13 +120,13 @@ func TestRate(t *testing.T) {
 			}
 		}
 		// What comes back from there does not pay again.
-		p, _ := l.enter(t.Context(), s, true)
+		p, _ := l.enter(t.Context(), s, entryPaid)
 		if p == nil {
 			t.Fatal("parked again")
 		}
 		l.leave(p, ended{served: true})
 		// A limit that is lifted is lifted at once.
-		if p, put := l.enter(t.Context(), sub("a", 0, 0), false); p == nil {
+		if p, put := l.enter(t.Context(), sub("a", 0, 0), entryNew); p == nil {
 			t.Errorf("parked %+v", put)
 		}
 	})
@@ -157,11 +157,11 @@ func TestBreakerParks(t *testing.T) {
 			t.Errorf("%d are parked until %d times", len(put), len(at))
 		}
 		<-time.After(openFor)
-		probe, _ := l.enter(t.Context(), s, false)
+		probe, _ := l.enter(t.Context(), s, entryNew)
 		if probe == nil {
 			t.Fatal("no probe")
 		}
-		if p, put := l.enter(t.Context(), s, false); p != nil || put.cause != parkBreaker {
+		if p, put := l.enter(t.Context(), s, entryNew); p != nil || put.cause != parkBreaker {
 			t.Errorf("a second probe: %+v", put)
 		}
 		l.leave(probe, ended{served: true})
@@ -177,16 +177,16 @@ func TestLanesEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLanes(100, 1)
 		ctx, stop := context.WithCancel(t.Context())
-		first, _ := l.enter(ctx, sub("a", 0, 0), false)
+		first, _ := l.enter(ctx, sub("a", 0, 0), entryNew)
 		go func() {
 			<-time.After(10 * time.Millisecond)
 			stop()
 		}()
-		if p, put := l.enter(ctx, sub("a", 0, 0), false); p != nil || !put.until.IsZero() {
+		if p, put := l.enter(ctx, sub("a", 0, 0), entryNew); p != nil || !put.until.IsZero() {
 			t.Errorf("entered %+v, parked %+v", p, put)
 		}
 		l.leave(first, ended{served: true})
-		l.enter(t.Context(), sub("b", 1, 0), false)
+		l.enter(t.Context(), sub("b", 1, 0), entryNew)
 		keep, end := context.WithCancel(t.Context())
 		go l.keep(keep)
 		<-time.After(3 * idleFor)

@@ -287,11 +287,11 @@ func (h *house) attempts(n int) []attempt {
 	eventually(h.t, "the attempts are recorded", func() bool { return len(h.messages(stream.Attempts)) >= n })
 	var all []attempt
 	for _, m := range h.messages(stream.Attempts) {
-		var a attempt
-		if err := json.Unmarshal(m.Data, &a); err != nil {
+		a, err := readAttempt(m)
+		if err != nil {
 			h.t.Fatal(err)
 		}
-		all = append(all, a)
+		all = append(all, *a)
 	}
 	if len(all) != n {
 		h.t.Fatalf("%d attempts are recorded, want %d: %+v", len(all), n, all)
@@ -303,8 +303,15 @@ func (h *house) attempts(n int) []attempt {
 func (h *house) attemptOf(subscription string) (a attempt) {
 	h.t.Helper()
 	eventually(h.t, "the attempt is recorded", func() bool {
-		m, err := h.broker.Last(h.t.Context(), stream.Attempts, stream.AttemptSubject(subscription))
-		return err == nil && json.Unmarshal(m.Data, &a) == nil
+		m, err := h.broker.Last(h.t.Context(), stream.Attempts, stream.AttemptSubject("*", subscription, "*"))
+		if err != nil {
+			return false
+		}
+		got, err := readAttempt(m)
+		if err == nil {
+			a = *got
+		}
+		return err == nil
 	})
 	return a
 }

@@ -89,6 +89,39 @@ func (d *described) ask(want int, method, path, key, body string, header ...stri
 	return r
 }
 
+// deliveries asks about one that was made and about one that waits.
+func (d *described) deliveries() {
+	const path = "/v1/deliveries"
+	notify := func(id string) {
+		d.ask(202, http.MethodPost, "/v1/notifications", "key-a", `{}`, "Ce-Specversion", "1.0", "Ce-Id", id, "Ce-Source", "/t", "Ce-Type", "a.b")
+	}
+	d.subscribe("key-a", map[string]any{"url": sink(d.t, func(http.ResponseWriter, *http.Request) {}), "filters": []string{"a.b"}})
+	notify("delivered")
+	var page deliveryPage
+	eventually(d.t, "something is delivered", func() bool {
+		d.ask(200, http.MethodGet, path+"?state=delivered&type=a.*&limit=1", "key-a", "").into(d.t, &page)
+		return len(page.Deliveries) > 0
+	})
+	d.ask(200, http.MethodGet, path, "key-a", "")
+	one := path + "/" + page.Deliveries[0].ID
+	d.ask(200, http.MethodGet, one+"?subscription="+page.Deliveries[0].Subscription, "key-a", "")
+	d.ask(404, http.MethodGet, one, "key-b", "")
+	d.ask(409, http.MethodPost, one+"/cancel", "key-a", "")
+	d.ask(202, http.MethodPost, one+"/retry", "key-a", "")
+
+	refuses := sink(d.t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) })
+	sub, _ := d.subscribe("key-a", map[string]any{"url": refuses, "filters": []string{"a.b"}, "schedule": []string{"1h"}})
+	notify("waiting")
+	waiting := path + "?state=pending&subscription=" + sub.ID
+	eventually(d.t, "a delivery waits", func() bool {
+		d.ask(200, http.MethodGet, waiting, "key-a", "").into(d.t, &page)
+		return len(page.Deliveries) > 0 && page.Deliveries[0].Attempts == 1
+	})
+	d.ask(202, http.MethodPost, path+"/"+page.Deliveries[0].ID+"/cancel", "key-a", "")
+	d.ask(422, http.MethodGet, path+"?state=nope", "key-a", "")
+	d.ask(422, http.MethodGet, path+"?cursor=nope", "key-a", "")
+}
+
 // Every operation, and every status that it answers with, is as described.
 func TestDescription(t *testing.T) {
 	t.Parallel()
@@ -130,6 +163,7 @@ func TestDescription(t *testing.T) {
 	d.ask(202, http.MethodPost, "/v1/notifications", "key-a", `{}`, "Ce-Specversion", "1.0", "Ce-Id", "2", "Ce-Source", "/t", "Ce-Type", "a.b")
 	d.ask(422, http.MethodPost, "/v1/notifications", "key-a", `{}`, "Ce-Specversion", "1.0", "Ce-Id", "2", "Ce-Source", "/t", "Ce-Type", "other")
 	d.ask(422, http.MethodPost, subs, "key-a", `{"url":"`+url+`","filters":["other"]}`)
+	d.deliveries()
 	d.ask(204, http.MethodDelete, "/v1/event-types/a.b", "key-a", "")
 	r = d.ask(201, http.MethodPost, "/v1/keys", "key-a", `{"access":"read","description":"x"}`)
 	var key createdKey

@@ -51,6 +51,7 @@ type Server struct {
 	client        *client
 	lanes         *lanes
 	backlog       *backlog
+	history       history
 	metrics       *metrics
 }
 
@@ -79,6 +80,7 @@ func New(c Config, b *stream.Broker, log *slog.Logger, reg prometheus.Registerer
 		func(key string, err error) {
 			log.Error("a stored subscription cannot be read; nothing is sent to it", "key", key, "error", err)
 		})
+	s.history = history{broker: b, subscriptions: s.subscriptions, log: log}
 	s.ring.bad = func(key string, err error) {
 		log.Error("a stored API key cannot be read; it is refused", "key", key, "error", err)
 	}

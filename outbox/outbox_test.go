@@ -141,7 +141,7 @@ func TestRetriesEndInADeadLetter(t *testing.T) {
 	}
 	o.settled()
 	letters := h.messages(stream.Dead)
-	if len(letters) != 1 || letters[0].Subject != stream.DeadDelivery(sub.ID) {
+	if len(letters) != 1 || !strings.HasPrefix(letters[0].Subject, stream.DeadDelivery("default", sub.ID, "msg_")) {
 		t.Fatalf("dead letters %+v", letters)
 	}
 	letter := letters[0]

@@ -46,6 +46,7 @@ type shard struct {
 	lease  *stream.Lease
 	ledger *stream.Ledger
 	turn   string // marks what took its turn in a subscription's rate here
+	pauses pauses
 }
 
 // own makes the attempts of the deliveries in a shard until fetch ends.
@@ -56,6 +57,12 @@ func (s *sender) own(fetch, work context.Context, c *stream.Consumer, number int
 		sender: s, number: number, fetch: fetch, lease: lease, turn: rand.Text(),
 		ledger: s.broker.Ledger(senderLedger, number),
 	}
+	waking := make(chan struct{})
+	go func() {
+		defer close(waking)
+		owned.wake(fetch)
+	}()
+	defer func() { <-waking }()
 	pull := s.lanes.slots + heldBesides
 	c.Run(fetch, work, stream.RunConfig{
 		Pull: pull, Ask: askedFor, Slots: stream.NewSlots(pull), Ledger: owned.ledger, Handle: owned.handle,
@@ -88,13 +95,17 @@ func (s *shard) send(ctx context.Context, h *stream.Held) error {
 		return err
 	}
 	if r.verdict.decision == "" {
-		var put parked
-		if r.pass, put = s.lanes.enter(s.fetch, r.subscription, d.turn == s.turn); r.pass == nil {
+		put := held(r.subscription)
+		if put.cause == "" {
+			r.pass, put = s.lanes.enter(s.fetch, r.subscription, s.entryOf(d))
+		}
+		if r.pass == nil {
 			return s.park(ctx, h, d, put)
 		}
 	}
 	started := time.Now()
 	r.attempt = newAttempt(d, started)
+	r.attempt.Unsent = r.pass == nil
 	answer, err := s.attempt(ctx, r)
 	if err != nil {
 		return err
@@ -104,6 +115,17 @@ func (s *shard) send(ctx context.Context, h *stream.Held) error {
 	s.metrics.attempted(r.verdict, took)
 	s.report(ctx, r, took)
 	return s.settle(ctx, h, r)
+}
+
+// entryOf is how a delivery enters its lane.
+func (s *shard) entryOf(d *delivery) entry {
+	switch {
+	case d.order == orderRetry:
+		return entryOrdered
+	case d.turn == s.turn:
+		return entryPaid
+	}
+	return entryNew
 }
 
 // result is a delivery and what an attempt came to.
@@ -120,6 +142,9 @@ type result struct {
 // prepare finds out whether there is a request to be made: then it decides nothing.
 // An error is trouble with the broker: nothing was attempted.
 func (s *shard) prepare(ctx context.Context, r *result) (verdict, error) {
+	if r.delivery.order == orderCancel {
+		return verdict{decision: cancelled, reason: ReasonCancelled}, nil
+	}
 	sub, err := s.subscription(ctx, r.delivery)
 	switch {
 	case errors.Is(err, stream.ErrNotFound):
@@ -173,7 +198,7 @@ func (s *shard) attempt(ctx context.Context, r *result) (answer, error) {
 	}
 	now := time.Now()
 	end = endOf(got.outcome, now)
-	r.verdict = s.policyOf(r.subscription).decide(got.outcome, d.attempt, now, mathrand.Float64())
+	r.verdict = s.policyOf(r.subscription).decide(got.outcome, d.attempt-d.base, now, mathrand.Float64())
 	if d.event.To != "" && r.verdict.reason == ReasonRefused && d.attempt >= refusedToOne {
 		r.verdict = verdict{decision: dead, reason: r.verdict.reason}
 	}

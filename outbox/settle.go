@@ -24,6 +24,7 @@ const (
 //	retry       ATTEMPTS → schedule the attempt n+1 → DONE → ack
 //	gone        ATTEMPTS → disable the subscription, tell its owner → DONE → ack
 //	dead        ATTEMPTS → DEAD → DONE → ack
+//	cancelled   ATTEMPTS → DONE → ack
 //	dropped     DONE → ack
 //	parked      schedule the attempt n → DONE → ack
 //	give back   give back; nothing is recorded
@@ -67,6 +68,7 @@ func (s *shard) follow(ctx context.Context, r *result) error {
 	case retry:
 		next := *d
 		next.attempt, next.turn = d.attempt+1, ""
+		next.reason, next.cause, next.order, next.by = r.verdict.reason, "", "", ""
 		return s.schedule(ctx, &next, r.verdict.at)
 	case gone:
 		return s.disable(ctx, r)
@@ -94,12 +96,15 @@ func (s *shard) park(ctx context.Context, h *stream.Held, d *delivery, put parke
 	}
 	s.metrics.parked.WithLabelValues(string(put.cause)).Inc()
 	later := *d
-	later.turn = ""
+	later.turn, later.cause = "", put.cause
 	if put.cause == parkRate {
 		later.turn = s.turn
 	}
 	if err := insist(ctx, func(ctx context.Context) error { return s.schedule(ctx, &later, put.until) }); err != nil {
 		return err
+	}
+	if put.cause == parkPaused {
+		s.pauses.add(d.event.Tenant, d.subscription) // it is stored: a wake finds it
 	}
 	return s.done(ctx, h, outcomeParked)
 }
@@ -116,7 +121,7 @@ func (s *shard) settleUnreadable(ctx context.Context, h *stream.Held, cause erro
 	defer cancel()
 	s.log.Error("a stored delivery cannot be read; it is kept as a dead letter",
 		"stream", h.Stream, "seq", h.Seq, "reason", ReasonUnreadable, "error", cause)
-	if err := publishUnreadable(ctx, s.broker, h, stream.DeadDelivery("unreadable"), cause); err != nil {
+	if err := publishUnreadable(ctx, s.broker, h, stream.DeadDeliveryUnreadable, cause); err != nil {
 		return err
 	}
 	return s.done(ctx, h, outcomeDead)

@@ -29,6 +29,7 @@ const (
 	ReasonDeleted     Reason = "subscription_deleted"  // nobody is left to be told
 	ReasonDisabled    Reason = "subscription_disabled" // it was disabled while the delivery waited
 	ReasonUnreadable  Reason = "unreadable"            // the stored delivery or notification is damaged
+	ReasonCancelled   Reason = "cancelled"             // somebody does not want it sent any more
 	ReasonShutdown    Reason = "shutdown"              // the outbox stopped before the attempt ended
 )
 
@@ -40,6 +41,7 @@ const (
 	retry     decision = "retry"     // another attempt, at verdict.at
 	gone      decision = "gone"      // delivered no more; the subscription is disabled
 	dead      decision = "dead"      // given up, kept as a dead letter
+	cancelled decision = "cancelled" // somebody has ordered so
 	dropped   decision = "dropped"   // nobody wants it
 	giveBack  decision = "give_back" // not attempted, or not to its end
 )

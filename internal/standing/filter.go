@@ -7,7 +7,8 @@ import (
 	"github.com/belay-hooks/belay/pkg/event"
 )
 
-// Filter selects dead letters, or stored events. An empty field selects all.
+// Filter selects dead letters, stored events, or deliveries. An empty field selects
+// all.
 type Filter struct {
 	// Chain that has given the event up; not for stored events.
 	Chain string `json:"chain,omitempty"`
@@ -17,6 +18,10 @@ type Filter struct {
 	Source string `json:"source,omitempty"`
 	// Reason for which it was given up; not for stored events.
 	Reason string `json:"reason,omitempty"`
+	// Subscription and Notification are of deliveries: whose they are, and the id of
+	// the event that they tell of.
+	Subscription string `json:"subscription,omitempty"`
+	Notification string `json:"notification,omitempty"`
 	// From and Until bound when it was given up, or stored: at From or later, before
 	// Until.
 	From  time.Time `json:"from,omitzero"`

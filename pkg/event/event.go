@@ -18,6 +18,10 @@ import (
 // key. It is part of every stored subject and can never change.
 const Partitions = 64
 
+// AllTenants is the tenant of a notification that is for the subscriptions of every
+// tenant. No tenant can have this name.
+const AllTenants = "%"
+
 // Event is one verified webhook, or one notification. It carries CloudEvents
 // 1.0 attributes (https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md)
 // and the body exactly as it was received. Its wire form is drawn at
@@ -44,7 +48,8 @@ type Event struct {
 	SourceID string
 	// Key decides the partition, and the order of an ordered chain. Empty: ID.
 	Key string
-	// Tenant owns a notification: only its subscriptions see it. Empty for a webhook.
+	// Tenant owns a notification: only its subscriptions see it; see [AllTenants].
+	// Empty for a webhook.
 	Tenant string
 	// To is the one URL that a notification is for, instead of subscriptions; empty
 	// for subscriptions. Who knows it may post to it: it is no more shown than a
