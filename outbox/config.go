@@ -81,6 +81,9 @@ type Config struct {
 	// Concurrency is how many attempts of a subscription run at once that does
 	// not say so itself. Default 16.
 	Concurrency int
+	// DisableAfter disables a subscription of which every attempt has failed for so
+	// long. 0: none is.
+	DisableAfter time.Duration
 	// MaxParked is how many bytes of deliveries may stand in the log. Above it no
 	// notification is fanned out, and the API refuses more. Default 8 GiB.
 	MaxParked int64
@@ -158,6 +161,8 @@ func (c Config) Validate() error {
 		return fmt.Errorf("outbox: attempts is %d; want 1 or more", c.Attempts)
 	case c.Concurrency < 0:
 		return fmt.Errorf("outbox: concurrency is %d; want 1 or more", c.Concurrency)
+	case c.DisableAfter < 0:
+		return fmt.Errorf("outbox: disable after is %s; want 0 or more", c.DisableAfter)
 	case c.MaxParked < 0:
 		return fmt.Errorf("outbox: max parked is %d; want more than 0", c.MaxParked)
 	case c.Lease < 0:

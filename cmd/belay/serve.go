@@ -243,16 +243,15 @@ func (n *node) keyset() (*seal.Box, error) {
 // reaches last is started first, and stopped last.
 func (n *node) addRoles(ctx context.Context) (err error) {
 	if n.cmd.runs("outbox") {
-		keyset, err := n.keyset()
+		conf, err := outbox.FromEnv(n.cmd.OutboxEnv)
 		if err != nil {
 			return err
 		}
-		n.outbox, err = outbox.New(outbox.Config{
-			Addr: n.cmd.OutboxAddr, APIKeys: n.cmd.APIKeys.List(), Dev: n.cmd.Dev, Keyset: keyset,
-			VerifyURLs: n.cmd.VerifyURLs, MaxSubscriptionBytes: n.cmd.MaxSubscriptionBytes,
-			AllowHTTP: n.cmd.AllowHTTP, AllowNetworks: n.cmd.AllowNetworks,
-		}, n.broker, n.Log, n.Ops.Registry())
-		if err != nil {
+		conf.Dev = n.cmd.Dev
+		if conf.Keyset, err = n.keyset(); err != nil {
+			return err
+		}
+		if n.outbox, err = outbox.New(conf, n.broker, n.Log, n.Ops.Registry()); err != nil {
 			return err
 		}
 		n.Add("outbox", n.outbox)

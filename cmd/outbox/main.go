@@ -16,15 +16,14 @@ type environment struct {
 func main() {
 	var env environment
 	program.Main("outbox", &env, &env.Env, func(p *program.Program) error {
-		keyset, err := program.Keyset(env.OutboxEnv)
+		conf, err := outbox.FromEnv(env.OutboxEnv)
 		if err != nil {
 			return err
 		}
-		server, err := outbox.New(outbox.Config{
-			Addr: env.OutboxAddr, APIKeys: env.APIKeys.List(), Keyset: keyset,
-			VerifyURLs: env.VerifyURLs, MaxSubscriptionBytes: env.MaxSubscriptionBytes,
-			AllowHTTP: env.AllowHTTP, AllowNetworks: env.AllowNetworks,
-		}, p.Broker, p.Log, p.Ops.Registry())
+		if conf.Keyset, err = program.Keyset(env.OutboxEnv); err != nil {
+			return err
+		}
+		server, err := outbox.New(conf, p.Broker, p.Log, p.Ops.Registry())
 		if err != nil {
 			return err
 		}

@@ -82,7 +82,7 @@ func ServiceConfig(env config.OpsEnv) service.Config {
 func Topology(env config.StoreEnv, shards, replicas int) stream.Topology {
 	return stream.Topology{
 		Shards: shards, Replicas: replicas,
-		Window: env.DedupWindow, Retention: env.Retention, MaxBytes: env.MaxBacklog << 20,
+		Window: env.DedupWindow, Retention: env.Retention, History: env.History, MaxBytes: env.MaxBacklog << 20,
 	}
 }
 

@@ -41,16 +41,22 @@ type (
 	}
 	// OutboxEnv is the outbox and its API: BELAY_OUTBOX_ADDR, BELAY_API_KEYS, and
 	// where subscriptions may point to besides https on the Internet:
-	// BELAY_ALLOW_HTTP, BELAY_ALLOW_NETWORKS; BELAY_VERIFY_URLS, BELAY_KEYSET,
+	// BELAY_ALLOW_HTTP, BELAY_ALLOW_NETWORKS; how they are reached:
+	// BELAY_OUTBOX_PROXY, BELAY_OUTBOX_CA, BELAY_OUTBOX_ATTEMPTS,
+	// BELAY_DISABLE_AFTER; BELAY_VERIFY_URLS, BELAY_KEYSET,
 	// BELAY_MAX_SUBSCRIPTION_BYTES.
 	OutboxEnv struct {
-		OutboxAddr           string   `split_words:"true" default:":8081" help:"Where the outbox API is served."`
-		AllowHTTP            bool     `split_words:"true" help:"Allow subscriptions to plain http URLs."`
-		AllowNetworks        Networks `split_words:"true" placeholder:"CIDRS" help:"Private networks that subscriptions may point into, such as 10.1.0.0/16, separated by commas."`
-		VerifyURLs           bool     `envconfig:"VERIFY_URLS" name:"verify-urls" help:"Ask each new URL of a subscription whether its owner wants webhooks: it must echo a text. A query parameter noecho says not to."`
-		Keyset               string   `split_words:"true" placeholder:"FILE" help:"The Tink keyset, JSON, that the secrets of subscriptions are encrypted with. Default of serve: keyset.json in the data directory, made there; of the outbox program: none, they are stored in the clear."`
-		MaxSubscriptionBytes int      `split_words:"true" placeholder:"BYTES" help:"How much the subscriptions may take as they are stored; in memory it is about twice as much. Above it no more are made. Default: 512 MiB."`
-		APIKeys              Redacted `split_words:"true" placeholder:"KEYS" help:"The keys of the outbox API: key, the operator's, or tenant=key, separated by commas. More are made by belay keys. Better given as BELAY_API_KEYS than as a flag, which every process of the machine can read."`
+		OutboxAddr           string        `split_words:"true" default:":8081" help:"Where the outbox API is served."`
+		AllowHTTP            bool          `split_words:"true" help:"Allow subscriptions to plain http URLs."`
+		AllowNetworks        Networks      `split_words:"true" placeholder:"CIDRS" help:"Private networks that subscriptions may point into, such as 10.1.0.0/16, separated by commas."`
+		OutboxProxy          Redacted      `split_words:"true" placeholder:"URL" help:"The proxy that deliveries go through: http://proxy.example:3128. It has to keep them from where they must not go. Default: none, also where HTTP_PROXY is set."`
+		OutboxCA             string        `split_words:"true" name:"outbox-ca" placeholder:"FILE" help:"The certificates, PEM, of the authorities that subscribers are trusted by, besides those of the system."`
+		OutboxAttempts       int           `split_words:"true" placeholder:"N" help:"How many attempts run at once. Default: 1024."`
+		DisableAfter         time.Duration `split_words:"true" default:"120h" placeholder:"DURATION" help:"A subscription of which every attempt has failed for so long is disabled, and its owner told. 0: never. The attempts must be kept for longer: BELAY_HISTORY."`
+		VerifyURLs           bool          `envconfig:"VERIFY_URLS" name:"verify-urls" help:"Ask each new URL of a subscription whether its owner wants webhooks: it must echo a text. A query parameter noecho says not to."`
+		Keyset               string        `split_words:"true" placeholder:"FILE" help:"The Tink keyset, JSON, that the secrets of subscriptions are encrypted with. Default of serve: keyset.json in the data directory, made there; of the outbox program: none, they are stored in the clear."`
+		MaxSubscriptionBytes int           `split_words:"true" placeholder:"BYTES" help:"How much the subscriptions may take as they are stored; in memory it is about twice as much. Above it no more are made. Default: 512 MiB."`
+		APIKeys              Redacted      `split_words:"true" placeholder:"KEYS" help:"The keys of the outbox API: key, the operator's, or tenant=key, separated by commas. More are made by belay keys. Better given as BELAY_API_KEYS than as a flag, which every process of the machine can read."`
 	}
 	// ConsoleEnv is where the console is served, and who may use it:
 	// BELAY_CONSOLE_ADDR, BELAY_CONSOLE_KEYS.
@@ -62,11 +68,12 @@ type (
 	DataEnv struct {
 		DataDir string `split_words:"true" default:"./belay-data" help:"Where everything that is stored is kept."`
 	}
-	// StoreEnv is how much is kept of what comes in: BELAY_DEDUP_WINDOW,
-	// BELAY_RETENTION, BELAY_MAX_BACKLOG.
+	// StoreEnv is how much is kept: BELAY_DEDUP_WINDOW, BELAY_RETENTION,
+	// BELAY_HISTORY, BELAY_MAX_BACKLOG.
 	StoreEnv struct {
 		DedupWindow time.Duration `split_words:"true" default:"24h" placeholder:"DURATION" help:"How long a delivery id is remembered: a second delivery within it is recognised."`
 		Retention   time.Duration `split_words:"true" default:"168h" placeholder:"DURATION" help:"How long events and the record of what was done with them are kept."`
+		History     time.Duration `split_words:"true" placeholder:"DURATION" help:"How long the attempts of deliveries are kept. Default: as BELAY_RETENTION."`
 		MaxBacklog  int64         `split_words:"true" placeholder:"MIB" help:"How much is kept of what came in, in MiB. Above 70 % of it what was handled is dropped early; when it is full of what was not, webhooks are refused. It must hold what comes in within the deduplication window. Default: bounded by the disk."`
 	}
 	// NatsEnv is how the broker is reached: BELAY_NATS_URL and its credentials.

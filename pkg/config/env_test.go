@@ -31,6 +31,7 @@ func TestLoadEnv(t *testing.T) {
 		"BELAY_SHUTDOWN_DELAY": "5s", "BELAY_ALLOW_HTTP": "true", "BELAY_ALLOW_NETWORKS": "10.1.0.0/16, fd00::/8", "PREFIX": "/usr/local",
 		"BELAY_PUBLIC_URL": "https://h", "BELAY_TRUSTED_PROXIES": "10.0.0.0/8", "BELAY_TLS_CERT": "cert", "BELAY_TLS_KEY": "key",
 		"BELAY_MAX_BYTES_IN_FLIGHT": "1000", "BELAY_MAX_REQUESTS_IN_FLIGHT": "10",
+		"BELAY_OUTBOX_PROXY": "http://p:1", "BELAY_OUTBOX_CA": "ca", "BELAY_OUTBOX_ATTEMPTS": "7", "BELAY_DISABLE_AFTER": "48h",
 	} {
 		t.Setenv(name, value)
 	}
@@ -47,6 +48,7 @@ func TestLoadEnv(t *testing.T) {
 		},
 		OutboxEnv: config.OutboxEnv{
 			OutboxAddr: ":2", APIKeys: "k", AllowHTTP: true,
+			OutboxProxy: "http://p:1", OutboxCA: "ca", OutboxAttempts: 7, DisableAfter: 48 * time.Hour,
 			AllowNetworks: config.Networks{netip.MustParsePrefix("10.1.0.0/16"), netip.MustParsePrefix("fd00::/8")},
 		},
 		ConsoleEnv: config.ConsoleEnv{ConsoleAddr: ":8082"},
