@@ -361,7 +361,7 @@ func (h history) find(ctx context.Context, tenant, id, subscription string) (*fo
 	if f.view == nil {
 		return nil, errNoDelivery
 	}
-	if n := len(f.attempts); n > 0 && f.waiting != nil {
+	if n := len(f.attempts); n > 0 && f.standing() != nil {
 		last := f.attempts[n-1]
 		f.view.Last, f.view.Status, f.view.Detail = last.At, last.Status, last.Detail
 	}
