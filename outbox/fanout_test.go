@@ -1,0 +1,155 @@
+package outbox
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/belay-hooks/belay/pkg/event"
+	"github.com/belay-hooks/belay/pkg/stream"
+	"github.com/belay-hooks/belay/pkg/webhook"
+)
+
+func TestLargeBodyTravelsByReference(t *testing.T) {
+	t.Parallel()
+	o := newHouse(t).run(func(c *Config) { c.Schedule = []time.Duration{0, 500 * time.Millisecond} })
+	var calls atomic.Int32
+	s := newSubscriber(t, func(w http.ResponseWriter, _ *http.Request) {
+		if calls.Add(1) <= 2 {
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+	})
+	o.subscribe("key-a", map[string]any{"url": s.URL})
+	body := `"` + strings.Repeat("x", 200<<10) + `"`
+	o.notify("key-a", "n1", "t", body)
+	for range 2 {
+		if p := s.next(t); string(p.body) != body {
+			t.Errorf("%d bytes were posted, want %d", len(p.body), len(body))
+		}
+	}
+	// The notification is gone before the last attempt.
+	if err := o.broker.Purge(t.Context(), stream.Notify, "belay.notify.>"); err != nil {
+		t.Fatal(err)
+	}
+	if a := o.attempts(3)[2]; a.Verdict != dead || a.Reason != ReasonExpired {
+		t.Errorf("recorded %+v", a)
+	}
+	o.settled()
+	letters := o.messages(stream.Dead)
+	if len(letters) != 1 || headerValue(letters[0].Header, headerReason) != string(ReasonExpired) {
+		t.Errorf("dead letters %+v", letters)
+	}
+}
+
+// One delivery for each of many subscriptions, over several batches and shards.
+func TestFanOut(t *testing.T) {
+	t.Parallel()
+	o := newHouse(t).run(func(c *Config) { c.chunk = 3 })
+	s := newSubscriber(t, nil)
+	const n = 20
+	for i := range n {
+		o.subscribe("key-a", map[string]any{"url": s.URL + "/" + strconv.Itoa(i), "filters": []string{"deploy.*", "deploy.done", "*"}})
+	}
+	o.notify("key-a", "n1", "deploy.done", `1`)
+	paths := map[string]int{}
+	for range n {
+		paths[s.next(t).path]++
+	}
+	o.attempts(n)
+	o.settled()
+	s.none(t)
+	if len(paths) != n {
+		t.Errorf("posted to %v", paths)
+	}
+}
+
+// A fan-out that died between two batches, or after a batch whose confirmation
+// it did not see, goes on behind the last one that was stored.
+func TestFanOutResumes(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	first := h.run(nil)
+	s := newSubscriber(t, nil)
+	const n = 11
+	for i := range n {
+		first.subscribe("key-a", map[string]any{"url": s.URL + "/" + strconv.Itoa(i)})
+	}
+	subs := first.server.subscriptions.cache.match("default", "t")
+	first.stop()
+
+	e := &event.Event{ID: "n1", Source: "/test", Type: "t", Time: time.Now(), Tenant: "default", Body: []byte("1"), ContentType: "application/json"}
+	if _, err := h.broker.StoreEvent(t.Context(), e); err != nil {
+		t.Fatal(err)
+	}
+	// What a process leaves that dies after the first batch of each shard.
+	f := first.server.fanout()
+	held := &stream.Held{Stream: stream.Notify, Seq: 1}
+	left := map[int]int{}
+	for shard := range h.broker.Shards() {
+		var mine []*Subscription
+		for _, sub := range subs {
+			if shardOf(sub.ID, h.broker.Shards()) == shard {
+				mine = append(mine, sub)
+			}
+		}
+		half := len(mine) / 2 // the ids are random: a shard may have few
+		if half == 0 {
+			continue
+		}
+		if err := h.broker.PublishBatch(t.Context(), f.batch(held, e, shard, mine[:half])); err != nil {
+			t.Fatal(err)
+		}
+		// The same batch once more, as after a lost confirmation: refused whole.
+		if err := h.broker.PublishBatch(t.Context(), f.batch(held, e, shard, mine[:half])); err == nil {
+			t.Error("a batch was stored twice")
+		}
+		left[shard] = len(mine) - half
+	}
+	h.run(func(c *Config) { c.chunk = 2 })
+	ids := map[string]int{}
+	for range n {
+		ids[s.next(t).header.Get(webhook.HeaderID)]++
+	}
+	h.attempts(n)
+	h.settled()
+	s.none(t)
+	if len(ids) != n {
+		t.Errorf("%d different deliveries, want %d (left %v)", len(ids), n, left)
+	}
+	if got := fmt.Sprint(h.fanoutRecords()); got != fmt.Sprint([][]stream.Record{{{Seq: 1, Outcome: outcomeDone}}}) {
+		t.Errorf("the ledger holds %s", got)
+	}
+}
+
+// An outbox that is cut off in the middle of a fan-out leaves the rest to the
+// next one, and every subscription still gets one delivery.
+func TestFanOutIsCutOff(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	first := h.run(func(c *Config) { c.chunk, c.Grace = 1, time.Nanosecond })
+	s := newSubscriber(t, nil)
+	const n = 120
+	for range n {
+		first.subscribe("key-a", map[string]any{"url": s.URL})
+	}
+	first.notify("key-a", "n1", "t", `1`)
+	s.next(t)
+	first.stop()
+	if len(h.fanoutRecords()) != 0 {
+		t.Fatal("the fan-out was done before it could be cut off")
+	}
+	h.run(func(c *Config) { c.chunk = 7 })
+	h.fannedOut(1)
+	deliveries := map[string]int{}
+	for _, a := range h.attempts(n) {
+		deliveries[a.Delivery]++
+	}
+	h.settled()
+	if len(deliveries) != n {
+		t.Errorf("%d deliveries were attempted, want %d", len(deliveries), n)
+	}
+}
