@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/belay-hooks/belay/internal/jobs"
 	"github.com/belay-hooks/belay/internal/redrive"
 	"github.com/belay-hooks/belay/internal/rest"
 	"github.com/belay-hooks/belay/internal/standing"
@@ -26,7 +27,7 @@ type Server struct {
 	desk     *redrive.Desk
 	metrics  *chainMetrics
 	sources  atomic.Pointer[[]string] // of the configuration: receiver/id
-	wake     chan struct{}            // tells the driver of a new job
+	board    *jobs.Board
 }
 
 // New returns a console whose listener is bound: with port 0, [Server.Addr] tells
@@ -36,7 +37,7 @@ func New(c Config, b *stream.Broker, log *slog.Logger) (*Server, error) {
 	s := &Server{
 		config: c, broker: b, log: log,
 		progress: standing.NewLog(b), state: b.Bucket(stream.State), desk: redrive.New(b),
-		wake: make(chan struct{}, 1), metrics: newChainMetrics(c.Metrics),
+		board: jobs.NewBoard(b), metrics: newChainMetrics(c.Metrics),
 	}
 	var err error
 	if s.keys, err = rest.ParseKeys(c.Keys, defaultOperator); err != nil {

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/belay-hooks/belay/internal/jobs"
 	"github.com/belay-hooks/belay/internal/rest"
 	"github.com/belay-hooks/belay/internal/standing"
 	"github.com/belay-hooks/belay/pkg/stream"
@@ -60,7 +61,7 @@ func (s *Server) createReplay(w http.ResponseWriter, r *http.Request, who string
 		return err
 	}
 	if dry {
-		rest.WriteJSON(w, http.StatusOK, "application/json", count{j.Total, true})
+		rest.WriteJSON(w, http.StatusOK, "application/json", jobs.Count{Total: j.Total, DryRun: true})
 		return nil
 	}
 	if j.Run, err = s.desk.NextRun(r.Context(), j.Chain); err != nil {
@@ -114,7 +115,7 @@ func (d *driver) replay(ctx context.Context, j *standing.Job) error {
 		}
 	}
 	j.Clean = true
-	_, err := d.note(ctx, j)
+	_, err := d.Note(ctx, j)
 	d.log.Info("replay ended", "job", j.ID, "chain", j.Chain, "run", j.Run, "state", j.State, "handled", j.Handled, "total", j.Total)
 	return err
 }
@@ -131,7 +132,7 @@ func (d *driver) runReplay(ctx context.Context, j *standing.Job) (mine bool, err
 			}
 		}
 		j.Ready = true
-		if mine, err := d.note(ctx, j); !mine {
+		if mine, err := d.Note(ctx, j); !mine {
 			return mine, err
 		}
 	}
@@ -146,7 +147,7 @@ func (d *driver) runReplay(ctx context.Context, j *standing.Job) (mine bool, err
 		if left == 0 {
 			j.State, j.Ended = standing.JobDone, time.Now().UTC()
 		}
-		if mine, err := d.note(ctx, j); !mine {
+		if mine, err := d.Note(ctx, j); !mine {
 			return mine, err
 		}
 		select {
