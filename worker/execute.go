@@ -76,53 +76,61 @@ func (r *runner) execute(ctx context.Context, t *task) outcome {
 	}
 	steps := r.remaining(t.progress)
 	for i, step := range steps {
-		if !step.Runs(t.event) {
-			continue
-		}
-		if !t.mine() {
-			o.kind = interrupted
-			return o
-		}
-		if step.Name != t.progress.Next {
-			t.progress.Next, t.progress.Failed = step.Name, 0
-		}
-		t.progress.Order = step.Order
-		if step.When != nil {
-			runs, err := r.holds(t, step.When)
-			if err != nil {
-				return r.failed(t, step.Name, o, err)
-			}
-			if !runs {
-				continue
-			}
-		}
-		response, took, err := r.call(ctx, t, step)
-		if err != nil && ctx.Err() != nil {
-			o.kind = interrupted
-			return o
-		}
-		t.progress.Total++
-		t.progress.Values = t.event.Values
-		o.steps = append(o.steps, stream.StepRecord{Name: step.Name, Took: took})
-		switch {
-		case handler.IsStop(err):
-			o.kind, o.err, o.handler = filtered, err, step.Name
-			return o
-		case err != nil:
-			return r.failed(t, step.Name, o, err)
-		case response != nil:
-			o.kind, o.response, o.handler = responded, response, step.Name
+		var ran bool
+		if o, ran = r.step(ctx, t, o, step); o.kind != "" {
 			return o
 		}
 		// After the last one the record of the end comes at once.
-		if (r.chain.Checkpoint || step.Checkpoint) && i+1 < len(steps) {
-			if kept := r.checkpoint(ctx, t, o, steps[i+1]); kept.kind != "" {
-				return kept
+		if ran && (r.chain.Checkpoint || step.Checkpoint) && i+1 < len(steps) {
+			if o = r.checkpoint(ctx, t, o, steps[i+1]); o.kind != "" {
+				return o
 			}
 		}
 	}
 	o.kind = done
 	return o
+}
+
+// step runs one step, if it is for the event. The outcome has a kind only where the
+// chain ends here, for now or for good.
+func (r *runner) step(ctx context.Context, t *task, o outcome, step handler.Step) (_ outcome, ran bool) {
+	if !step.Runs(t.event) {
+		return o, false
+	}
+	if !t.mine() {
+		o.kind = interrupted
+		return o, false
+	}
+	if step.Name != t.progress.Next {
+		t.progress.Next, t.progress.Failed = step.Name, 0
+	}
+	t.progress.Order = step.Order
+	if step.When != nil {
+		runs, err := r.holds(t, step.When)
+		if err != nil {
+			return r.failed(t, step.Name, o, err), false
+		}
+		if !runs {
+			return o, false
+		}
+	}
+	response, took, err := r.call(ctx, t, step)
+	if err != nil && ctx.Err() != nil {
+		o.kind = interrupted
+		return o, false
+	}
+	t.progress.Total++
+	t.progress.Values = t.event.Values
+	o.steps = append(o.steps, stream.StepRecord{Name: step.Name, Took: took})
+	switch {
+	case handler.IsStop(err):
+		o.kind, o.err, o.handler = filtered, err, step.Name
+	case err != nil:
+		o = r.failed(t, step.Name, o, err)
+	case response != nil:
+		o.kind, o.response, o.handler = responded, response, step.Name
+	}
+	return o, true
 }
 
 // checkpoint writes that the chain has come to the step next. The outcome has a kind
