@@ -69,13 +69,30 @@ func (all *Catalogue) NewSource(c SourceConfig) (*Source, error) {
 
 // compile fills in what comes from the receiver's form.
 func (s *Source) compile(c SourceConfig) error {
-	form := &s.receiver.Form
 	s.questions = semaphore.NewWeighted(maxQuestions)
 	compile, err := newCompiler(s.receiver, c.Params)
 	if err != nil {
 		return err
 	}
-	for i, f := range form.Signatures {
+	if err := s.compileProof(compile, c); err != nil {
+		return err
+	}
+	if err := s.compileTexts(compile, c.Key); err != nil {
+		return err
+	}
+	if err := s.compileAnswers(compile); err != nil {
+		return err
+	}
+	s.noteUses()
+	if s.fetcher == nil && s.fetches() {
+		s.fetcher = NewFetcher(FetcherConfig{})
+	}
+	return nil
+}
+
+// compileProof fills in how a request is proven, and how old it may be.
+func (s *Source) compileProof(compile *compiler, c SourceConfig) (err error) {
+	for i, f := range s.receiver.Signatures {
 		if !compile.inScheme(f.Scheme) {
 			continue
 		}
@@ -91,12 +108,16 @@ func (s *Source) compile(c SourceConfig) error {
 	if err := s.compileItems(compile); err != nil {
 		return err
 	}
-	if s.clock, err = compile.clock(form.Timestamp, c.Tolerance); err != nil {
+	if s.clock, err = compile.clock(s.receiver.Timestamp, c.Tolerance); err != nil {
 		return err
 	}
-	if err := s.checkTimeSigned(compile); err != nil {
-		return err
-	}
+	return s.checkTimeSigned(compile)
+}
+
+// compileTexts fills in where the names of an event come from. The key is that of the
+// source, if it has one.
+func (s *Source) compileTexts(compile *compiler, key string) (err error) {
+	form := &s.receiver.Form
 	for _, field := range []struct {
 		name  string
 		texts Templates
@@ -111,11 +132,18 @@ func (s *Source) compile(c SourceConfig) error {
 			return err
 		}
 	}
-	if c.Key != "" {
-		if s.key, err = compile.choice("key", Templates{c.Key}); err != nil {
-			return err
-		}
+	if s.document.uses(documentText) {
+		return &FieldError{Field: "document", Want: "templates without {document}, which is what they say"}
 	}
+	if key != "" {
+		s.key, err = compile.choice("key", Templates{key})
+	}
+	return err
+}
+
+// compileAnswers fills in what is answered, and to which methods.
+func (s *Source) compileAnswers(compile *compiler) (err error) {
+	form := &s.receiver.Form
 	if s.answer, err = compile.answer("answer", form.Answer); err != nil {
 		return err
 	}
@@ -124,9 +152,6 @@ func (s *Source) compile(c SourceConfig) error {
 	}
 	if s.unstored, err = compile.unstored(form.Unstored); err != nil {
 		return err
-	}
-	if s.document.uses(documentText) {
-		return &FieldError{Field: "document", Want: "templates without {document}, which is what they say"}
 	}
 	if s.handshakes, err = compile.handshakes(form.Handshakes); err != nil {
 		return err
@@ -137,6 +162,12 @@ func (s *Source) compile(c SourceConfig) error {
 			s.methods = append(slices.Clip(s.methods), h.method)
 		}
 	}
+	return nil
+}
+
+// noteUses notes what of a request the templates look at, so that nothing else is
+// read of it.
+func (s *Source) noteUses() {
 	s.signsJSON = s.clock != nil && s.clock.at.kind == jsonValue || slices.ContainsFunc(s.signatures, func(sig *signature) bool {
 		return s.items != nil || slices.ContainsFunc(sig.templates(), choice.usesJSON)
 	})
@@ -151,10 +182,6 @@ func (s *Source) compile(c SourceConfig) error {
 	s.single = append(s.single, s.collect(signedHeaders, func(p part) string { return p.arg })...)
 	s.members = append(s.collect(jsonValue, memberOf), s.collect(jsonLine, memberOf)...)
 	s.elements = newXMLTree(s.collect(xmlValue, func(p part) string { return p.arg }))
-	if s.fetcher == nil && s.fetches() {
-		s.fetcher = NewFetcher(FetcherConfig{})
-	}
-	return nil
 }
 
 func memberOf(p part) string { return p.member }
