@@ -47,8 +47,8 @@ func (s *Server) routes() http.Handler {
 // caller is who makes the request: the owner of the key, or without any keys who is
 // on this machine.
 func (s *Server) caller(r *http.Request) (string, error) {
-	if len(s.keys) > 0 {
-		return s.keys.Caller(r, "BELAY_CONSOLE_KEYS to a comma list of key or name=key")
+	if keys := *s.keys.Load(); len(keys) > 0 {
+		return keys.Caller(r, "BELAY_CONSOLE_KEYS to a comma list of key or name=key")
 	}
 	host := r.Host
 	if h, _, err := net.SplitHostPort(host); err == nil {

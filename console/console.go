@@ -2,6 +2,7 @@ package console
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -18,7 +19,7 @@ import (
 // Server is a console. See [New].
 type Server struct {
 	config   Config
-	keys     rest.Keys
+	keys     atomic.Pointer[rest.Keys]
 	listener net.Listener
 	log      *slog.Logger
 	broker   *stream.Broker
@@ -39,12 +40,13 @@ func New(c Config, b *stream.Broker, log *slog.Logger) (*Server, error) {
 		progress: standing.NewLog(b), state: b.Bucket(stream.State), desk: redrive.New(b),
 		board: jobs.NewBoard(b), metrics: newChainMetrics(c.Metrics),
 	}
-	var err error
-	if s.keys, err = rest.ParseKeys(c.Keys, defaultOperator); err != nil {
+	keys, err := rest.ParseKeys(c.Keys, defaultOperator)
+	if err != nil {
 		return nil, fmt.Errorf("console: %w", err)
 	}
+	s.keys.Store(&keys)
 	addr := c.Addr
-	if len(s.keys) == 0 {
+	if len(keys) == 0 {
 		if addr, err = loopback(addr); err != nil {
 			return nil, err
 		}
@@ -52,7 +54,7 @@ func New(c Config, b *stream.Broker, log *slog.Logger) (*Server, error) {
 	if s.listener, err = net.Listen("tcp", addr); err != nil {
 		return nil, fmt.Errorf("console: listen: %w", err)
 	}
-	if len(s.keys) == 0 {
+	if len(keys) == 0 {
 		log.Info("the console has no keys, so only this machine reaches it; BELAY_CONSOLE_KEYS gives it some", "addr", s.Addr().String())
 	}
 	return s, nil
@@ -60,6 +62,21 @@ func New(c Config, b *stream.Broker, log *slog.Logger) (*Server, error) {
 
 // Addr is the address that the API listens on.
 func (s *Server) Addr() net.Addr { return s.listener.Addr() }
+
+// SetKeys replaces the keys of [Config.Keys], for the requests that come from then on.
+// There must be one: a console that everybody reaches asks who comes. Where it fails
+// those before hold.
+func (s *Server) SetKeys(texts []string) error {
+	keys, err := rest.ParseKeys(texts, defaultOperator)
+	if err != nil {
+		return fmt.Errorf("console: %w", err)
+	}
+	if len(keys) == 0 {
+		return errors.New("console: no keys, want one or more")
+	}
+	s.keys.Store(&keys)
+	return nil
+}
 
 // Close frees the listener of a console that is not run. After Run it does nothing.
 func (s *Server) Close() { _ = s.listener.Close() }

@@ -11,10 +11,7 @@ import (
 )
 
 // api is the REST API of an outbox.
-type api struct {
-	*Server
-	keys rest.Keys
-}
+type api struct{ *Server }
 
 func (a *api) routes() http.Handler {
 	r := mux.NewRouter()

@@ -41,7 +41,8 @@ const tenantHeader = "Belay-Tenant"
 // caller finds out who makes a request: by a key of the environment, which is the
 // operator's where it names no tenant, or by one of the bucket.
 func (a *api) caller(r *http.Request) (caller, error) {
-	if len(a.keys) == 0 && a.ring.size() == 0 {
+	keys := *a.keys.Load()
+	if len(keys) == 0 && a.ring.size() == 0 {
 		return caller{}, rest.Unauthorized("no API key is configured: set BELAY_API_KEYS to a comma list of key or tenant=key")
 	}
 	text, err := rest.Bearer(r)
@@ -49,7 +50,7 @@ func (a *api) caller(r *http.Request) (caller, error) {
 		return caller{}, err
 	}
 	who := caller{access: accessWrite}
-	if found, ok := a.keys.Find(text); ok {
+	if found, ok := keys.Find(text); ok {
 		who.tenant, who.key = found.Owner, "BELAY_API_KEYS:"+strconv.Itoa(found.Place)
 		if found.Bare {
 			who.access = accessOperator

@@ -7,14 +7,19 @@ import (
 	"net/url"
 	"os"
 
+	"github.com/belay-hooks/belay/internal/program"
 	"github.com/belay-hooks/belay/pkg/config"
 )
 
 // FromEnv is what the environment says of an outbox. It fails if the proxy is no URL
-// or the authorities cannot be read.
+// or the keys or authorities cannot be read.
 func FromEnv(env config.OutboxEnv) (c Config, err error) {
+	keys, err := program.Keys(env.APIKeys)
+	if err != nil {
+		return c, err
+	}
 	c = Config{
-		Addr: env.OutboxAddr, APIKeys: env.APIKeys.List(), VerifyURLs: env.VerifyURLs,
+		Addr: env.OutboxAddr, APIKeys: keys, VerifyURLs: env.VerifyURLs,
 		MaxSubscriptionBytes: env.MaxSubscriptionBytes, AllowHTTP: env.AllowHTTP, AllowNetworks: env.AllowNetworks,
 		Attempts: env.OutboxAttempts, DisableAfter: env.DisableAfter,
 	}

@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -43,6 +44,7 @@ type Server struct {
 	config        Config
 	broker        *stream.Broker
 	log           *slog.Logger
+	keys          atomic.Pointer[rest.Keys] // of the configuration
 	listener      net.Listener
 	subscriptions *subscriptions
 	types         catalogue
@@ -84,6 +86,9 @@ func New(c Config, b *stream.Broker, log *slog.Logger, reg prometheus.Registerer
 	s.ring.bad = func(key string, err error) {
 		log.Error("a stored API key cannot be read; it is refused", "key", key, "error", err)
 	}
+	if err := s.SetAPIKeys(c.APIKeys); err != nil {
+		return nil, err
+	}
 	if c.Keyset == nil {
 		log.Warn("no keyset: the secrets of subscriptions are stored in the clear; set BELAY_KEYSET")
 	}
@@ -99,6 +104,17 @@ func New(c Config, b *stream.Broker, log *slog.Logger, reg prometheus.Registerer
 
 // Addr is the address that the API listens on.
 func (s *Server) Addr() net.Addr { return s.listener.Addr() }
+
+// SetAPIKeys replaces the keys of [Config.APIKeys], for the requests that come from
+// then on. Where it fails those before hold.
+func (s *Server) SetAPIKeys(texts []string) error {
+	keys, err := rest.ParseKeys(texts, defaultTenant)
+	if err != nil {
+		return fmt.Errorf("outbox: %w", err)
+	}
+	s.keys.Store(&keys)
+	return nil
+}
 
 // Ready tells why the outbox cannot work yet; nil once it knows all subscriptions.
 func (s *Server) Ready(context.Context) error {
@@ -169,11 +185,7 @@ func (s *Server) workContext(serving context.Context) (context.Context, context.
 
 // serve answers the API until ctx ends, and then the requests that are running.
 func (s *Server) serve(ctx context.Context) error {
-	keys, err := rest.ParseKeys(s.config.APIKeys, defaultTenant)
-	if err != nil {
-		return err
-	}
-	if err := rest.Serve(ctx, s.listener, (&api{Server: s, keys: keys}).routes(), s.config.Grace, s.log); err != nil {
+	if err := rest.Serve(ctx, s.listener, (&api{s}).routes(), s.config.Grace, s.log); err != nil {
 		return fmt.Errorf("outbox: %w", err)
 	}
 	return nil

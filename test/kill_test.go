@@ -1,11 +1,14 @@
 package test
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/belay-hooks/belay/pkg/stream"
@@ -32,37 +35,61 @@ func TestNothingAcceptedIsLost(t *testing.T) {
 type cluster struct {
 	t                             *testing.T
 	broker                        string // its URL
+	outboxURL                     string
+	config                        string // the configuration's path
 	nats, ingress, worker, outbox *program
 	traffic                       *traffic
 }
 
 func startCluster(t *testing.T, bin string) *cluster {
 	t.Helper()
+	return startGuarded(t, bin, guard{})
+}
+
+// A guard is what a broker asks of who comes: a part of its configuration, and for
+// each program the environment that it passes with.
+type guard struct {
+	url    string // of the broker, without its port; "": nats://127.0.0.1
+	conf   string
+	env    func(program string) []string
+	chains string // more of them, at the end of the configuration
+}
+
+func startGuarded(t *testing.T, bin string, g guard) *cluster {
+	t.Helper()
 	dir := t.TempDir()
 	brokerAddr, ingressAddr, outboxAddr := freeAddr(t), freeAddr(t), freeAddr(t)
-	c := &cluster{t: t, broker: "nats://" + brokerAddr, traffic: newTraffic(t, "http://"+ingressAddr)}
+	c := &cluster{t: t, broker: cmp.Or(g.url, "nats://127.0.0.1") + strings.TrimPrefix(brokerAddr, "127.0.0.1"), traffic: newTraffic(t, "http://"+ingressAddr)}
+	c.outboxURL = "http://" + outboxAddr
 
 	conf := filepath.Join(dir, "nats.conf")
-	text := fmt.Sprintf("listen: %q\njetstream {\n  store_dir: %q\n  sync_interval: always\n}\n", brokerAddr, filepath.Join(dir, "nats"))
+	text := fmt.Sprintf("listen: %q\njetstream {\n  store_dir: %q\n  sync_interval: always\n}\n%s", brokerAddr, filepath.Join(dir, "nats"), g.conf)
 	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	if g.env == nil {
+		g.env = func(string) []string { return nil }
+	}
+	c.config = c.traffic.writeConfiguration(dir)
+	if g.chains != "" {
+		appendTo(t, c.config, g.chains)
+	}
 	c.nats = &program{t: t, name: "nats-server", path: filepath.Join(bin, "nats-server"), args: []string{"-c", conf}}
 	env := []string{
-		"BELAY_NATS_URL=" + c.broker, "BELAY_CONFIG=" + c.traffic.writeConfiguration(dir),
+		"BELAY_NATS_URL=" + c.broker, "BELAY_CONFIG=" + c.config,
 		"BELAY_INGRESS_ADDR=" + ingressAddr, "BELAY_OUTBOX_ADDR=" + outboxAddr, "BELAY_API_KEYS=" + apiKey, "BELAY_CONSOLE_ADDR=127.0.0.1:0",
 		"BELAY_ALLOW_HTTP=true", "BELAY_ALLOW_NETWORKS=127.0.0.0/8", "GITHUB_WEBHOOK_SECRET=" + githubSecret,
 	}
 	role := func(name string) *program {
 		p := &program{t: t, name: name, path: filepath.Join(bin, name), ops: freeAddr(t)}
-		p.env = append([]string{"BELAY_OPS_ADDR=" + p.ops}, env...)
+		p.env = slices.Concat([]string{"BELAY_OPS_ADDR=" + p.ops}, env, g.env(name))
 		return p
 	}
 	c.ingress, c.worker, c.outbox = role("ingress"), role("worker"), role("outbox")
 
 	c.nats.run()
 	migrate := exec.CommandContext(t.Context(), filepath.Join(bin, "belay"), "migrate", "--shards", "3")
-	migrate.Env = env
+	migrate.Env = slices.Concat(env, g.env("migrate"))
 	if out, err := migrate.CombinedOutput(); err != nil {
 		t.Fatalf("migrate: %v\n%s", err, out)
 	}
@@ -72,8 +99,19 @@ func startCluster(t *testing.T, bin string) *cluster {
 	for _, p := range []*program{c.worker, c.outbox, c.ingress} {
 		p.waitReady()
 	}
-	c.traffic.subscribe("http://" + outboxAddr)
+	c.traffic.subscribe(c.outboxURL)
 	return c
+}
+
+func appendTo(t *testing.T, path, text string) {
+	t.Helper()
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, append(before, text...), 0o600); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // check holds the outcome to the guarantees.

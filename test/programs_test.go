@@ -22,7 +22,7 @@ func buildPrograms(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
 	build := exec.Command("go", "build", "-o", dir+string(filepath.Separator),
-		"./cmd/ingress", "./cmd/worker", "./cmd/outbox", "./cmd/belay", "./examples/slack", "github.com/nats-io/nats-server/v2")
+		"./cmd/ingress", "./cmd/worker", "./cmd/outbox", "./cmd/console", "./cmd/belay", "./examples/slack", "github.com/nats-io/nats-server/v2")
 	build.Dir = ".."
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)

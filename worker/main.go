@@ -3,6 +3,9 @@ package worker
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
+	"strings"
 	"sync/atomic"
 
 	"github.com/belay-hooks/belay/internal/program"
@@ -20,6 +23,7 @@ func Main(chains ...handler.Chain) {
 	var env struct {
 		program.Env
 		config.WorkerEnv
+		config.ChainsEnv
 	}
 	program.Main("worker", &env, &env.Env, func(p *program.Program) error {
 		program.CollectLess()
@@ -31,7 +35,7 @@ func Main(chains ...handler.Chain) {
 		if err != nil {
 			return err
 		}
-		m := &mainProgram{Program: p, chains: chains, maxBytes: env.MaxBytesInHand}
+		m := &mainProgram{Program: p, chains: chains, only: env.Chains, maxBytes: env.MaxBytesInHand}
 		// A new chain begins with what comes once its consumers are there: who waits
 		// for the worker to be ready before he opens the door misses nothing.
 		p.Ops.AddReady("chains", m.ready)
@@ -48,6 +52,7 @@ func Main(chains ...handler.Chain) {
 type mainProgram struct {
 	*program.Program
 	chains   []handler.Chain // those in Go
+	only     []string        // the names of those to run; none: all
 	maxBytes int64
 	setUp    atomic.Bool
 }
@@ -59,8 +64,42 @@ func (m *mainProgram) ready(context.Context) error {
 	return nil
 }
 
-// all are the chains in Go and those of the file, which may be nil.
+// all are the chains in Go and those of the file, which may be nil: those of them
+// that this worker is to run.
 func (m *mainProgram) all(file *config.File) ([]handler.Chain, error) {
+	all, err := m.known(file)
+	if err != nil {
+		return nil, err
+	}
+	return selectChains(all, m.only)
+}
+
+// selectChains are the chains with these names, or all of them without any.
+func selectChains(all []handler.Chain, names []string) ([]handler.Chain, error) {
+	if len(names) == 0 {
+		return all, nil
+	}
+	var selected []handler.Chain
+	for _, name := range names {
+		name = strings.TrimSpace(name)
+		i := slices.IndexFunc(all, func(c handler.Chain) bool { return c.Name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("BELAY_CHAINS names the chain %q, which there is not: want one or more of %s", name, chainNames(all))
+		}
+		selected = append(selected, all[i])
+	}
+	return selected, Validate(selected)
+}
+
+func chainNames(all []handler.Chain) string {
+	var names []string
+	for _, c := range all {
+		names = append(names, c.Name)
+	}
+	return strings.Join(names, ", ")
+}
+
+func (m *mainProgram) known(file *config.File) ([]handler.Chain, error) {
 	if file == nil {
 		return m.chains, Validate(m.chains)
 	}

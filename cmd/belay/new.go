@@ -15,7 +15,8 @@ import (
 )
 
 type newCmd struct {
-	Worker newWorkerCmd `cmd:"" help:"Write a Go project with a worker of your own: chains in code, a test, a Dockerfile."`
+	Worker  newWorkerCmd  `cmd:"" help:"Write a Go project with a worker of your own: chains in code, a test, a Dockerfile."`
+	Secrets newSecretsCmd `cmd:"" help:"Print the Secrets that a Kubernetes cluster needs: keys of the broker's users, TLS, API keys."`
 }
 
 type newWorkerCmd struct {

@@ -89,6 +89,7 @@ type node struct {
 	sources []*receiver.Source
 	demo    *demo  // nil without --dev
 	dir     string // the data directory
+	apiKey  string // one of the outbox API; empty: there is none
 
 	ingress *ingress.Server // nil where the role is not run, like the others
 	worker  *worker.Worker
@@ -248,12 +249,16 @@ func (n *node) addRoles(ctx context.Context) (err error) {
 			return err
 		}
 		conf.Dev = n.cmd.Dev
+		if len(conf.APIKeys) > 0 {
+			n.apiKey = conf.APIKeys[0]
+		}
 		if conf.Keyset, err = n.keyset(); err != nil {
 			return err
 		}
 		if n.outbox, err = outbox.New(conf, n.broker, n.Log, n.Ops.Registry()); err != nil {
 			return err
 		}
+		n.Add("keys of the outbox", program.WatchKeys(n.cmd.APIKeys, n.Log, n.outbox.SetAPIKeys))
 		n.Add("outbox", n.outbox)
 	}
 	if n.cmd.runs("worker") {
@@ -267,11 +272,16 @@ func (n *node) addRoles(ctx context.Context) (err error) {
 		n.Add("worker", n.worker)
 	}
 	if n.cmd.runs("console") {
-		n.console, err = console.New(console.Config{Addr: n.cmd.ConsoleAddr, Keys: n.cmd.ConsoleKeys.List(), Metrics: n.Ops.Registry()}, n.broker, n.Log)
+		keys, err := program.Keys(n.cmd.ConsoleKeys)
+		if err != nil {
+			return err
+		}
+		n.console, err = console.New(console.Config{Addr: n.cmd.ConsoleAddr, Keys: keys, Metrics: n.Ops.Registry()}, n.broker, n.Log)
 		if err != nil {
 			return err
 		}
 		n.console.SetSources(names(n.sources))
+		n.Add("keys of the console", program.WatchKeys(n.cmd.ConsoleKeys, n.Log, n.console.SetKeys))
 		n.Add("console", n.console)
 	}
 	if n.cmd.runs("ingress") {

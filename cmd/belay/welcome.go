@@ -23,7 +23,7 @@ func (n *node) welcome(out io.Writer) service.Component {
 			return nil // told to stop before it was up
 		}
 		if n.demo != nil && n.outbox != nil {
-			if err := n.demo.subscribe(ctx, n.outboxURL(), n.cmd.APIKeys.List()[0]); err != nil {
+			if err := n.demo.subscribe(ctx, n.outboxURL(), n.apiKey); err != nil {
 				if ctx.Err() != nil {
 					return nil
 				}
@@ -86,7 +86,7 @@ func (n *node) introduction() string {
 	}
 	if n.outbox != nil {
 		say("  outbox API   %s/v1/subscriptions", n.outboxURL())
-		say("  API key      %s", n.cmd.APIKeys.List()[0])
+		say("  API key      %s", n.apiKey)
 	}
 	if n.console != nil {
 		say("  console API  http://%s/v1/deadletters", dialable(n.console.Addr()))
@@ -99,7 +99,7 @@ func (n *node) introduction() string {
 	}
 	if n.outbox != nil {
 		say("\nThe subscriber in this process gets all notifications. To subscribe one of yours:\n")
-		say("  curl -H 'Authorization: Bearer %s' -H 'Content-Type: application/json' \\", n.cmd.APIKeys.List()[0])
+		say("  curl -H 'Authorization: Bearer %s' -H 'Content-Type: application/json' \\", n.apiKey)
 		say("    -d '{\"url\": \"http://127.0.0.1:9000/hook\", \"filters\": [\"demo.*\"]}' %s/v1/subscriptions", n.outboxURL())
 	}
 	say("")

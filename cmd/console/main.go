@@ -18,10 +18,15 @@ type environment struct {
 func main() {
 	var env environment
 	program.Main("console", &env, &env.Env, func(p *program.Program) error {
-		server, err := console.New(console.Config{Addr: env.ConsoleAddr, Keys: env.ConsoleKeys.List(), Metrics: p.Ops.Registry()}, p.Broker, p.Log)
+		keys, err := program.Keys(env.ConsoleKeys)
 		if err != nil {
 			return err
 		}
+		server, err := console.New(console.Config{Addr: env.ConsoleAddr, Keys: keys, Metrics: p.Ops.Registry()}, p.Broker, p.Log)
+		if err != nil {
+			return err
+		}
+		p.Add("keys", program.WatchKeys(env.ConsoleKeys, p.Log, server.SetKeys))
 		file, err := p.FileIfAny()
 		if err != nil {
 			return err

@@ -27,6 +27,7 @@ func main() {
 		if err != nil {
 			return err
 		}
+		p.Add("keys", program.WatchKeys(env.APIKeys, p.Log, server.SetAPIKeys))
 		p.Add("outbox", p.WhenOpen(server))
 		return nil
 	})

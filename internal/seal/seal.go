@@ -46,6 +46,15 @@ func Ensure(path string) (*Box, error) {
 	return Load(path)
 }
 
+// New makes a keyset with one key, in Tink's JSON form.
+func New() ([]byte, error) {
+	manager := keyset.NewManager()
+	if err := addPrimary(manager); err != nil {
+		return nil, err
+	}
+	return encode(manager)
+}
+
 // Create makes a keyset with one key, which its owner alone can read.
 // [fs.ErrExist] if there is a file already.
 func Create(path string) error {
@@ -126,23 +135,32 @@ func read(path string) (*keyset.Handle, error) {
 	return handle, nil
 }
 
-// write replaces the file at once: whoever reads it meanwhile gets the old or the
-// new one.
-func write(path string, m *keyset.Manager) error {
+func encode(m *keyset.Manager) ([]byte, error) {
 	handle, err := m.Handle()
 	if err != nil {
-		return fmt.Errorf("make a keyset: %w", err)
+		return nil, fmt.Errorf("make a keyset: %w", err)
 	}
 	var data bytes.Buffer
 	if err := insecurecleartextkeyset.Write(handle, keyset.NewJSONWriter(&data)); err != nil {
-		return fmt.Errorf("write a keyset: %w", err)
+		return nil, fmt.Errorf("write a keyset: %w", err)
+	}
+	data.WriteByte('\n')
+	return data.Bytes(), nil
+}
+
+// write replaces the file at once: whoever reads it meanwhile gets the old or the
+// new one.
+func write(path string, m *keyset.Manager) error {
+	data, err := encode(m)
+	if err != nil {
+		return err
 	}
 	// CreateTemp gives 0600.
 	file, err := os.CreateTemp(filepath.Dir(path), ".keyset-")
 	if err != nil {
 		return fmt.Errorf("write the keyset: %w", err)
 	}
-	_, err = file.Write(append(data.Bytes(), '\n'))
+	_, err = file.Write(data)
 	err = errors.Join(err, file.Sync(), file.Close())
 	if err == nil {
 		err = os.Rename(file.Name(), path)

@@ -39,6 +39,10 @@ type (
 	WorkerEnv struct {
 		MaxBytesInHand int64 `split_words:"true" placeholder:"BYTES" help:"How many bytes the events in hand of a worker may take, about. Default: a quarter of the memory limit, 256 MiB without one."`
 	}
+	// ChainsEnv is which chains a worker runs: BELAY_CHAINS.
+	ChainsEnv struct {
+		Chains []string `help:"The chains to run, separated by commas. Default: all."`
+	}
 	// OutboxEnv is the outbox and its API: BELAY_OUTBOX_ADDR, BELAY_API_KEYS, and
 	// where subscriptions may point to besides https on the Internet:
 	// BELAY_ALLOW_HTTP, BELAY_ALLOW_NETWORKS; how they are reached:
@@ -56,13 +60,13 @@ type (
 		VerifyURLs           bool          `envconfig:"VERIFY_URLS" name:"verify-urls" help:"Ask each new URL of a subscription whether its owner wants webhooks: it must echo a text. A query parameter noecho says not to."`
 		Keyset               string        `split_words:"true" placeholder:"FILE" help:"The Tink keyset, JSON, that the secrets of subscriptions are encrypted with. Default of serve: keyset.json in the data directory, made there; of the outbox program: none, they are stored in the clear."`
 		MaxSubscriptionBytes int           `split_words:"true" placeholder:"BYTES" help:"How much the subscriptions may take as they are stored; in memory it is about twice as much. Above it no more are made. Default: 512 MiB."`
-		APIKeys              Redacted      `split_words:"true" placeholder:"KEYS" help:"The keys of the outbox API: key, the operator's, or tenant=key, separated by commas. More are made by belay keys. Better given as BELAY_API_KEYS than as a flag, which every process of the machine can read."`
+		APIKeys              Redacted      `split_words:"true" placeholder:"KEYS" help:"The keys of the outbox API: key, the operator's, or tenant=key, separated by commas, or file:/path of a file that holds them, which is read again. More are made by belay keys. Better given as BELAY_API_KEYS than as a flag, which every process of the machine can read."`
 	}
 	// ConsoleEnv is where the console is served, and who may use it:
 	// BELAY_CONSOLE_ADDR, BELAY_CONSOLE_KEYS.
 	ConsoleEnv struct {
 		ConsoleAddr string   `split_words:"true" default:":8082" help:"Where the console API is served. Without keys it is served to this machine only."`
-		ConsoleKeys Redacted `split_words:"true" placeholder:"KEYS" help:"The keys of the operators: key or name=key, separated by commas. Better given as BELAY_CONSOLE_KEYS than as a flag, which every process of the machine can read."`
+		ConsoleKeys Redacted `split_words:"true" placeholder:"KEYS" help:"The keys of the operators: key or name=key, separated by commas, or file:/path of a file that holds them, which is read again. Better given as BELAY_CONSOLE_KEYS than as a flag, which every process of the machine can read."`
 	}
 	// DataEnv is where serve keeps its data: BELAY_DATA_DIR.
 	DataEnv struct {
