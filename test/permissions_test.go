@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -113,6 +114,12 @@ func outboxTools(tool func(args ...string) string, c *cluster) {
 	} {
 		tool(args...)
 	}
+	msg := regexp.MustCompile(`msg_\w+`).FindString(c.api(http.MethodGet, "/v1/deliveries?limit=5"))
+	for _, state := range []string{"pending", "delivered", "dead"} {
+		c.api(http.MethodGet, "/v1/deliveries?state="+state)
+	}
+	c.api(http.MethodGet, "/v1/deliveries/"+msg)
+	c.api(http.MethodPost, "/v1/deliveries/"+msg+"/retry")
 	key := regexp.MustCompile(`key_\w+`).FindString(tool("keys", "create", "--access", "write"))
 	tool("keys", "revoke", key)
 }
@@ -125,6 +132,27 @@ func (c *cluster) tool(bin, console string, args ...string) (string, error) {
 	}
 	out, err := run.CombinedOutput()
 	return string(out), err
+}
+
+// api calls the API of the outbox.
+func (c *cluster) api(method, path string) string {
+	c.t.Helper()
+	r, err := http.NewRequestWithContext(c.t.Context(), method, c.outboxURL+path, nil)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+apiKey)
+	client := &http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Do(r)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode/100 != 2 {
+		c.t.Errorf("%s %s: %s %v\n%s", method, path, resp.Status, err, body)
+	}
+	return string(body)
 }
 
 // anyAccepted is the id of some webhook that was accepted, and begins so.

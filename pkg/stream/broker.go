@@ -171,7 +171,7 @@ func (b *Broker) Ready(context.Context) error {
 // [Broker.Open] or [Broker.Migrate].
 func (b *Broker) Shards() int { return b.shards }
 
-// Open waits until the broker is there and holds the topology that
+// Open waits until the broker is there and holds the whole topology that
 // [Broker.Migrate] makes, and reads the number of shards from it.
 func (b *Broker) Open(ctx context.Context) error {
 	said := false
@@ -181,8 +181,8 @@ func (b *Broker) Open(ctx context.Context) error {
 		if err == nil {
 			shards, err = b.storedShards(ctx)
 		}
-		if err == nil && shards == 0 {
-			err = errors.New(`the broker holds no streams of Belay yet: run "belay migrate"`)
+		if err == nil {
+			err = b.complete(ctx, shards)
 		}
 		if err != nil {
 			if !said {
@@ -194,6 +194,32 @@ func (b *Broker) Open(ctx context.Context) error {
 		b.shards = shards
 		return nil
 	})
+}
+
+// complete tells what is missing of the topology: it may be in the making, or an
+// older version's.
+func (b *Broker) complete(ctx context.Context, shards int) error {
+	if shards == 0 {
+		return errors.New(`the broker holds no streams of Belay yet: run "belay migrate"`)
+	}
+	t := Topology{Shards: shards}.withDefaults()
+	var names []string
+	for _, s := range t.streams() {
+		names = append(names, s.Name)
+	}
+	for _, kv := range t.buckets() {
+		names = append(names, bucketStream(kv.Bucket))
+	}
+	for _, name := range names {
+		_, err := b.js.Stream(ctx, name)
+		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			return fmt.Errorf(`the broker does not hold the stream %s yet, which this version needs: run "belay migrate"`, name)
+		}
+		if err != nil {
+			return fmt.Errorf("look up the stream %s: %w", name, brokerError(err))
+		}
+	}
+	return nil
 }
 
 // epoch counts the connections. What a consumer was told in one may be told

@@ -44,3 +44,8 @@ func (b *Broker) State(ctx context.Context, stream string) (first, last uint64) 
 	}
 	return s.CachedInfo().State.FirstSeq, s.CachedInfo().State.LastSeq
 }
+
+// DeleteStream removes a stream; for tests.
+func (b *Broker) DeleteStream(ctx context.Context, stream string) error {
+	return b.js.DeleteStream(ctx, stream)
+}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -58,6 +59,32 @@ func TestOpenSaysThatTheBrokerIsEmpty(t *testing.T) {
 	err := b.Open(ctx)
 	if err == nil || !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatalf("got %v", err)
+	}
+}
+
+// A program that starts while migrate is still at work, or before it has been run for
+// this version, waits for what is missing.
+func TestOpenWaitsForTheWholeTopology(t *testing.T) {
+	server := testbroker.Start(t)
+	b := server.Connect()
+	if err := b.Migrate(t.Context(), stream.Topology{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.DeleteStream(t.Context(), "KV_PROGRESS"); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if err := server.Connect().Open(ctx); err == nil || !strings.Contains(err.Error(), "KV_PROGRESS") {
+		t.Fatalf("without a bucket: %v", err)
+	}
+	opened := make(chan error)
+	go func() { opened <- server.Connect().Open(t.Context()) }()
+	if err := b.Migrate(t.Context(), stream.Topology{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-opened; err != nil {
+		t.Fatal(err)
 	}
 }
 
