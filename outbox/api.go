@@ -46,6 +46,11 @@ func (a *api) paths() map[string]verbs {
 		"/v1/deliveries/{id}":        {http.MethodGet: a.showDelivery},
 		"/v1/deliveries/{id}/retry":  {http.MethodPost: a.retryDelivery},
 		"/v1/deliveries/{id}/cancel": {http.MethodPost: a.cancelDelivery},
+		"/v1/jobs":                   {http.MethodPost: a.createJob, http.MethodGet: a.listJobs},
+		"/v1/jobs/{id}":              {http.MethodGet: a.showJob},
+		"/v1/jobs/{id}/pause":        {http.MethodPost: a.changeJob("pause")},
+		"/v1/jobs/{id}/resume":       {http.MethodPost: a.changeJob("resume")},
+		"/v1/jobs/{id}/cancel":       {http.MethodPost: a.changeJob("cancel")},
 		"/v1/notifications":          {http.MethodPost: a.notify},
 	}
 }

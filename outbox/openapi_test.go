@@ -14,6 +14,8 @@ import (
 	"github.com/getkin/kin-openapi/openapi3filter"
 	"github.com/getkin/kin-openapi/routers"
 	"github.com/getkin/kin-openapi/routers/gorillamux"
+
+	"github.com/belay-hooks/belay/internal/standing"
 )
 
 // described is a caller that checks every request and every answer against the
@@ -89,8 +91,8 @@ func (d *described) ask(want int, method, path, key, body string, header ...stri
 	return r
 }
 
-// deliveries asks about one that was made and about one that waits.
-func (d *described) deliveries() {
+// askDeliveries asks about one that was made and about one that waits.
+func (d *described) askDeliveries() {
 	const path = "/v1/deliveries"
 	notify := func(id string) {
 		d.ask(202, http.MethodPost, "/v1/notifications", "key-a", `{}`, "Ce-Specversion", "1.0", "Ce-Id", id, "Ce-Source", "/t", "Ce-Type", "a.b")
@@ -119,7 +121,38 @@ func (d *described) deliveries() {
 	})
 	d.ask(202, http.MethodPost, path+"/"+page.Deliveries[0].ID+"/cancel", "key-a", "")
 	d.ask(422, http.MethodGet, path+"?state=nope", "key-a", "")
+	d.askJobs(sub.ID)
 	d.ask(422, http.MethodGet, path+"?cursor=nope", "key-a", "")
+}
+
+// askJobs makes one of each kind.
+func (d *described) askJobs(subscription string) {
+	const path = "/v1/jobs"
+	d.ask(200, http.MethodPost, path, "key-a", `{"kind":"redeliver","dry_run":true}`)
+	all := `{"kind":"redeliver","why":"fixed","rate":10,"filter":{"type":"a.*","reason":"refused","notification":"1",
+		"subscription":"` + subscription + `","from":"2026-01-01T00:00:00Z","until":"2100-01-01T00:00:00Z"}}`
+	d.ask(201, http.MethodPost, path, "key-a", all)
+	r := d.ask(201, http.MethodPost, path, "key-a", `{"kind":"recover","filter":{"subscription":"`+subscription+`","from":"2026-01-01T00:00:00Z"}}`)
+	var j standing.Job
+	r.into(d.t, &j)
+	one := path + "/" + j.ID
+	d.ask(404, http.MethodGet, one, "key-b", "")
+	d.ask(422, http.MethodPost, path, "key-a", `{"kind":"recover","filter":{"type":"a"}}`)
+	d.ask(422, http.MethodPost, path, "key-a", `{"rate":0,"filter":{"chain":"x","from":"then"}}`)
+	d.ask(422, http.MethodPost, path, "key-a", `{"kind":"redeliver","filter":7}`)
+	refuses := sink(d.t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadRequest) })
+	d.subscribe("key-a", map[string]any{"url": refuses, "filters": []string{"a.b"}, "schedule": []string{}})
+	for i := range 4 {
+		d.ask(202, http.MethodPost, "/v1/notifications", "key-a", `{}`, "Ce-Specversion", "1.0", "Ce-Id", fmt.Sprint("dead", i), "Ce-Source", "/t", "Ce-Type", "a.b")
+	}
+	eventually(d.t, "they are dead", func() bool { return len(d.deliveries("state=dead").Deliveries) == 4 })
+	r = d.ask(201, http.MethodPost, path, "key-a", `{"kind":"redeliver","rate":1}`)
+	r.into(d.t, &j)
+	for _, verb := range []string{"pause", "resume", "cancel"} {
+		d.ask(200, http.MethodPost, path+"/"+j.ID+"/"+verb, "key-a", "")
+	}
+	d.ask(200, http.MethodGet, one, "key-a", "")
+	d.ask(200, http.MethodGet, path+"?limit=1", "key-a", "")
 }
 
 // Every operation, and every status that it answers with, is as described.
@@ -163,7 +196,7 @@ func TestDescription(t *testing.T) {
 	d.ask(202, http.MethodPost, "/v1/notifications", "key-a", `{}`, "Ce-Specversion", "1.0", "Ce-Id", "2", "Ce-Source", "/t", "Ce-Type", "a.b")
 	d.ask(422, http.MethodPost, "/v1/notifications", "key-a", `{}`, "Ce-Specversion", "1.0", "Ce-Id", "2", "Ce-Source", "/t", "Ce-Type", "other")
 	d.ask(422, http.MethodPost, subs, "key-a", `{"url":"`+url+`","filters":["other"]}`)
-	d.deliveries()
+	d.askDeliveries()
 	d.ask(204, http.MethodDelete, "/v1/event-types/a.b", "key-a", "")
 	r = d.ask(201, http.MethodPost, "/v1/keys", "key-a", `{"access":"read","description":"x"}`)
 	var key createdKey

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/belay-hooks/belay/internal/rest"
@@ -25,7 +26,7 @@ var (
 // has ended.
 func (h history) retry(ctx context.Context, tenant, id, subscription, by string) (*deliveryView, error) {
 	return h.insist(ctx, tenant, id, subscription, func(f *found) error {
-		if err := h.sendable(ctx, tenant, f); err != nil {
+		if err := h.sendable(ctx, tenant, f.view.Subscription); err != nil {
 			return err
 		}
 		switch {
@@ -43,11 +44,11 @@ func (h history) retry(ctx context.Context, tenant, id, subscription, by string)
 }
 
 // sendable refuses what cannot be sent because of its subscription.
-func (h history) sendable(ctx context.Context, tenant string, f *found) error {
-	if d := f.standing(); d != nil && d.event.To != "" {
+func (h history) sendable(ctx context.Context, tenant, subscription string) error {
+	if strings.HasPrefix(subscription, onlyPrefix) {
 		return nil // there is none
 	}
-	sub, err := h.subscriptions.get(ctx, tenant, f.view.Subscription)
+	sub, err := h.subscriptions.get(ctx, tenant, subscription)
 	switch {
 	case errors.Is(err, stream.ErrNotFound):
 		return rest.NewProblem(http.StatusConflict, "the subscription is deleted: nobody is left to be told")

@@ -21,6 +21,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/belay-hooks/belay/internal/jobs"
 	"github.com/belay-hooks/belay/internal/rest"
 	"github.com/belay-hooks/belay/pkg/stream"
 )
@@ -54,6 +55,7 @@ type Server struct {
 	lanes         *lanes
 	backlog       *backlog
 	history       history
+	board         *jobs.Board
 	metrics       *metrics
 }
 
@@ -82,6 +84,7 @@ func New(c Config, b *stream.Broker, log *slog.Logger, reg prometheus.Registerer
 		func(key string, err error) {
 			log.Error("a stored subscription cannot be read; nothing is sent to it", "key", key, "error", err)
 		})
+	s.board = jobs.NewBoard(b)
 	s.history = history{broker: b, subscriptions: s.subscriptions, log: log}
 	s.ring.bad = func(key string, err error) {
 		log.Error("a stored API key cannot be read; it is refused", "key", key, "error", err)
@@ -207,6 +210,7 @@ func (s *Server) consume(serving, work context.Context) error {
 	var running sync.WaitGroup
 	running.Go(func() { s.backlog.watch(serving) })
 	running.Go(func() { s.lanes.keep(serving) })
+	running.Go(func() { s.drive(serving) })
 	running.Go(func() {
 		f := s.fanout()
 		s.backlog.whileLow(serving, func(fetch context.Context) {

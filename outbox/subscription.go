@@ -105,10 +105,13 @@ func newSubscriptionID() (string, error) {
 	return "sub_" + strings.ReplaceAll(id.String(), "-", ""), nil
 }
 
+// onlyPrefix begins the ids that stand for a URL and are no subscription's.
+const onlyPrefix = "to_"
+
 // onlyFor stands for the subscription that a notification does not have which is
 // for one URL. All of a host share its id, and so one place in the outbox.
 func onlyFor(e *event.Event) *Subscription {
-	return &Subscription{ID: "to_" + digest(hostOf(e.To)), Tenant: e.Tenant, URL: e.To, Body: BodyRaw, Signing: SigningV1}
+	return &Subscription{ID: onlyPrefix + digest(hostOf(e.To)), Tenant: e.Tenant, URL: e.To, Body: BodyRaw, Signing: SigningV1}
 }
 
 // key is where the subscription is kept in its bucket.
@@ -118,6 +121,14 @@ func subscriptionKey(tenant, id string) string { return tenant + "." + id }
 
 // takes reports whether new notifications become deliveries.
 func (s *Subscription) takes() bool { return s.Disabled == nil && !s.Paused }
+
+// wants reports whether one of its filters selects a type of events.
+func (s *Subscription) wants(eventType string) bool {
+	return slices.ContainsFunc(s.allFilters(), func(filter string) bool {
+		p, err := event.ParsePattern(filter)
+		return err == nil && p.Match(eventType)
+	})
+}
 
 // allFilters are the filters that its owner set and those of the operator.
 func (s *Subscription) allFilters() []string { return slices.Concat(s.Filters, s.PrivateFilters) }

@@ -22,6 +22,8 @@ import (
 const (
 	// leaseFor is after how long without a word of its driver a job is another's.
 	leaseFor = 15 * time.Second
+	// releaseWithin bounds the write that gives it up at the end of a process.
+	releaseWithin = 2 * time.Second
 	// lookEvery is how often the jobs are looked through for such.
 	lookEvery = 5 * time.Second
 	// keepJobs is how long a job that has ended is kept.
@@ -141,10 +143,27 @@ func (d *Driver) job(ctx context.Context, id string) {
 		if mine, err = d.Note(ctx, j); mine {
 			d.log.Info("job goes on", "job", j.ID, "kind", j.Kind, "handled", j.Handled, "total", j.Total)
 			err = d.run(ctx, d, j)
+			if ctx.Err() != nil {
+				d.release(ctx, id)
+			}
 		}
 	}
 	if err != nil && ctx.Err() == nil && !errors.Is(err, ErrNone) {
 		d.log.Warn("job interrupted, it goes on soon", "job", id, "error", err)
+	}
+}
+
+// release gives up the lease of a job, so that the next process need not outwait it.
+func (d *Driver) release(ctx context.Context, id string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseWithin)
+	defer cancel()
+	j, err := d.board.Get(ctx, id)
+	if err == nil && j.Owner == d.me {
+		j.Owner, j.Beat = "", time.Time{}
+		err = d.board.store(ctx, j)
+	}
+	if err != nil {
+		d.log.Debug("the lease of a job is left to run out", "job", id, "error", err)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 )
@@ -195,4 +196,33 @@ func (f *Fields) Integer(name string, least, most int64) int64 {
 		return 0
 	}
 	return n
+}
+
+// Time reads a field that must be a time in the form of RFC 3339; zero if it is
+// missing.
+func (f *Fields) Time(name string) time.Time {
+	text := f.Text(name, maxTime)
+	if text == "" {
+		return time.Time{}
+	}
+	at, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil {
+		f.Bad("want a time such as 2026-11-22T10:00:00Z", name)
+	}
+	return at
+}
+
+// maxTime is the longest text of a time, in bytes.
+const maxTime = 64
+
+// Object reads a field that must be an object; nil if it is missing.
+func (f *Fields) Object(name string) (*Fields, error) {
+	if !f.Has(name) {
+		return nil, nil
+	}
+	inner, err := ReadFields(f.Raw[name])
+	if err != nil {
+		return nil, NewProblem(http.StatusUnprocessableEntity, "the field "+name+" is not a JSON object")
+	}
+	return inner, nil
 }

@@ -10,13 +10,15 @@ import (
 )
 
 // Job is work over many events that an operator has ordered. It is kept in the
-// bucket STATE, so it goes on whatever is restarted: consoles drive it, one at a
-// time, and a replay is run by the workers of its chain.
+// bucket STATE, so it goes on whatever is restarted: consoles drive it, or
+// outboxes, one at a time, and a replay is run by the workers of its chain.
 type Job struct {
 	ID   string  `json:"id"`
 	Kind JobKind `json:"kind"`
 	// State is where it stands; see [JobState].
 	State JobState `json:"state"`
+	// Tenant whose deliveries it is about; empty for jobs of the console.
+	Tenant string `json:"tenant,omitempty"`
 	// Chain that a replay is for; of other jobs the filter has it.
 	Chain string `json:"chain,omitempty"`
 	// Filter selects what it is about.
@@ -25,7 +27,7 @@ type Job struct {
 	At string `json:"at,omitempty"`
 	// Run of the events that a replay, or a redrive from the start, begins.
 	Run int `json:"run,omitempty"`
-	// Rate is how many dead letters a second are settled at most.
+	// Rate is how many dead letters, or deliveries, a second are settled at most.
 	Rate int `json:"rate,omitempty"`
 	// Concurrency is how many events of a replay each worker handles at once.
 	Concurrency int `json:"concurrency,omitempty"`
@@ -44,7 +46,8 @@ type Job struct {
 	Skipped uint64 `json:"skipped,omitempty"`
 	Error   string `json:"error,omitempty"`
 
-	// Cursor is the next dead letter, Border the last, by their numbers in DEAD.
+	// Cursor is the next dead letter, Border the last, by their numbers in DEAD; of a
+	// recovery notifications, by their numbers in NOTIFY.
 	Cursor uint64 `json:"cursor,omitempty"`
 	Border uint64 `json:"border,omitempty"`
 	// Subjects are what a replay reads, Borders its last events, by shard; Ready says
@@ -54,7 +57,7 @@ type Job struct {
 	Ready    bool     `json:"ready,omitempty"`
 	// Clean says that a replay has left nothing at the broker.
 	Clean bool `json:"clean,omitempty"`
-	// Owner is the console that drives it, as of Beat.
+	// Owner is the process that drives it, as of Beat.
 	Owner string    `json:"owner,omitempty"`
 	Beat  time.Time `json:"beat,omitzero"`
 
@@ -70,6 +73,10 @@ const (
 	JobRedrive JobKind = "redrive"
 	JobDiscard JobKind = "discard"
 	JobReplay  JobKind = "replay"
+	// JobRedeliver puts deliveries back that were given up, JobRecover sends what a
+	// subscription has missed.
+	JobRedeliver JobKind = "redeliver"
+	JobRecover   JobKind = "recover"
 )
 
 // JobState is where a job stands: running and paused ones can be changed, the
