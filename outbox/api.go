@@ -33,6 +33,7 @@ func (a *api) paths() map[string]verbs {
 			http.MethodGet: a.getSubscription, http.MethodPut: a.replaceSubscription,
 			http.MethodPatch: a.patchSubscription, http.MethodDelete: a.deleteSubscription,
 		},
+		one + "/health":              {http.MethodGet: a.subscriptionHealth},
 		one + "/pause":               {http.MethodPost: a.pauseSubscription},
 		one + "/resume":              {http.MethodPost: a.resumeSubscription},
 		one + "/rotate":              {http.MethodPost: a.rotateSubscription},

@@ -121,6 +121,7 @@ func (d *described) askDeliveries() {
 	})
 	d.ask(202, http.MethodPost, path+"/"+page.Deliveries[0].ID+"/cancel", "key-a", "")
 	d.ask(422, http.MethodGet, path+"?state=nope", "key-a", "")
+	d.ask(200, http.MethodGet, "/v1/subscriptions/"+sub.ID+"/health", "key-a", "")
 	d.askJobs(sub.ID)
 	d.ask(422, http.MethodGet, path+"?cursor=nope", "key-a", "")
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/belay-hooks/belay/pkg/event"
@@ -14,6 +15,8 @@ import (
 const (
 	// typeDisabled: a subscription is not sent to any more.
 	typeDisabled = "belay.subscription.disabled"
+	// typeExhausted: a delivery was given up after its last attempt.
+	typeExhausted = "belay.delivery.exhausted"
 
 	operationalSource = "/belay/outbox"
 )
@@ -29,26 +32,60 @@ type disabledData struct {
 	Since        time.Time `json:"since"`
 }
 
-// disable disables the subscription of a delivery, and tells its owner. It may be
-// done again: the owner is told once.
-func (s *shard) disable(ctx context.Context, r *result) error {
+// exhaustedData is what the owner of a subscription is told when one of its
+// deliveries is given up.
+type exhaustedData struct {
+	Delivery     string `json:"delivery"`
+	Subscription string `json:"subscription"`
+	Host         string `json:"host"`
+	Description  string `json:"description,omitempty"`
+	Notification string `json:"notification"`
+	Source       string `json:"source"`
+	Type         string `json:"type"`
+	Attempts     int    `json:"attempts"`
+	Reason       Reason `json:"reason"`
+	Status       int    `json:"status,omitempty"`
+}
+
+// disable disables the subscription of a delivery for a reason, and tells its owner.
+// It may be done again: the owner is told once.
+func (s *shard) disable(ctx context.Context, r *result, reason Reason) error {
 	if r.delivery.event.To != "" {
 		return nil // there is no subscription
 	}
-	sub, err := s.subscriptions.disable(ctx, r.subscription.Tenant, r.subscription.ID, r.verdict.reason, r.attempt.At)
+	sub, err := s.subscriptions.disable(ctx, r.subscription.Tenant, r.subscription.ID, reason, r.attempt.At)
 	if err != nil || sub == nil {
 		return err
 	}
-	data, err := json.Marshal(disabledData{
-		Subscription: sub.ID, Host: hostOf(sub.URL), Description: sub.Description,
-		Reason: sub.Disabled.Reason, Since: sub.Disabled.Since,
+	return s.tell(ctx, sub.Tenant, typeDisabled, "disabled/"+sub.ID+"/"+sub.Disabled.Since.Format(time.RFC3339Nano), sub.Disabled.Since,
+		disabledData{
+			Subscription: sub.ID, Host: hostOf(sub.URL), Description: sub.Description,
+			Reason: sub.Disabled.Reason, Since: sub.Disabled.Since,
+		})
+}
+
+// exhausted tells the owner of a subscription that a delivery was given up, unless
+// that was to tell the owner of something: it would have no end.
+func (s *shard) exhausted(ctx context.Context, r *result) error {
+	a := r.attempt
+	if a.Unsent || r.delivery.event.To != "" || a.Source == operationalSource {
+		return nil
+	}
+	return s.tell(ctx, a.Tenant, typeExhausted, "exhausted/"+a.Delivery+"/"+strconv.Itoa(a.Attempt), a.At, exhaustedData{
+		Delivery: a.Delivery, Subscription: a.Subscription, Host: hostOf(r.subscription.URL), Description: r.subscription.Description,
+		Notification: a.Notification, Source: a.Source, Type: a.Type, Attempts: a.Attempt, Reason: a.Reason, Status: a.Status,
 	})
+}
+
+// tell notifies a tenant, once for an id.
+func (s *shard) tell(ctx context.Context, tenant, eventType, id string, at time.Time, data any) error {
+	body, err := json.Marshal(data)
 	if err != nil {
-		return fmt.Errorf("tell that %s is disabled: %w", sub.ID, err)
+		return fmt.Errorf("tell %s of %s: %w", tenant, eventType, err)
 	}
 	_, err = s.broker.StoreEvent(ctx, &event.Event{
-		ID: "disabled/" + sub.ID + "/" + sub.Disabled.Since.Format(time.RFC3339Nano), Source: operationalSource, Type: typeDisabled,
-		Time: sub.Disabled.Since, Tenant: sub.Tenant, ContentType: "application/json", Body: data,
+		ID: id, Source: operationalSource, Type: eventType,
+		Time: at, Tenant: tenant, ContentType: "application/json", Body: body,
 	})
 	return err
 }

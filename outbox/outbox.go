@@ -273,6 +273,7 @@ func (s *Server) fanout() *fanout {
 func (s *Server) sender() *sender {
 	return &sender{
 		broker: s.broker, subscriptions: s.subscriptions, client: s.client, lanes: s.lanes,
-		addresses: s.config.addressPolicy(), policy: policy{schedule: s.config.Schedule}, metrics: s.metrics, log: s.log,
+		addresses: s.config.addressPolicy(), policy: policy{schedule: s.config.Schedule},
+		history: s.history, disableAfter: s.config.DisableAfter, metrics: s.metrics, log: s.log,
 	}
 }

@@ -33,6 +33,8 @@ type sender struct {
 	client        *client
 	addresses     addressPolicy
 	policy        policy
+	history       history
+	disableAfter  time.Duration // 0: never
 	metrics       *metrics
 	log           *slog.Logger
 }
@@ -47,6 +49,7 @@ type shard struct {
 	ledger *stream.Ledger
 	turn   string // marks what took its turn in a subscription's rate here
 	pauses pauses
+	fails  fails
 }
 
 // own makes the attempts of the deliveries in a shard until fetch ends.

@@ -23,11 +23,14 @@ const (
 //	delivered   ATTEMPTS → DONE → ack
 //	retry       ATTEMPTS → schedule the attempt n+1 → DONE → ack
 //	gone        ATTEMPTS → disable the subscription, tell its owner → DONE → ack
-//	dead        ATTEMPTS → DEAD → DONE → ack
+//	dead        ATTEMPTS → DEAD → tell the owner → DONE → ack
 //	cancelled   ATTEMPTS → DONE → ack
 //	dropped     DONE → ack
 //	parked      schedule the attempt n → DONE → ack
 //	give back   give back; nothing is recorded
+//
+// A failure of an endpoint that has failed for too long disables the subscription
+// like gone does, right after the record.
 func (s *shard) settle(ctx context.Context, h *stream.Held, r *result) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleWithin)
 	defer cancel()
@@ -64,6 +67,9 @@ func (s *shard) follow(ctx context.Context, r *result) error {
 		}
 		r.recorded = true
 	}
+	if err := s.judge(ctx, r); err != nil {
+		return err
+	}
 	switch d := r.delivery; r.verdict.decision {
 	case retry:
 		next := *d
@@ -71,10 +77,12 @@ func (s *shard) follow(ctx context.Context, r *result) error {
 		next.reason, next.cause, next.order, next.by = r.verdict.reason, "", "", ""
 		return s.schedule(ctx, &next, r.verdict.at)
 	case gone:
-		return s.disable(ctx, r)
+		return s.disable(ctx, r, r.verdict.reason)
 	case dead:
-		_, err := s.broker.Publish(ctx, d.letter(r.payload, r.verdict.reason, r.attempt.Detail))
-		return err
+		if _, err := s.broker.Publish(ctx, d.letter(r.payload, r.verdict.reason, r.attempt.Detail)); err != nil {
+			return err
+		}
+		return s.exhausted(ctx, r)
 	}
 	return nil
 }

@@ -85,6 +85,9 @@ func (c *catalogue) allow(filters []string) error {
 	var errs []rest.FieldProblem
 	for i, filter := range filters {
 		p, err := event.ParsePattern(filter)
+		if err == nil && (p.Match(typeDisabled) || p.Match(typeExhausted)) {
+			continue // these the outbox declares
+		}
 		if err != nil || !slices.ContainsFunc(all, func(t eventType) bool { return p.Match(t.Name) }) {
 			errs = append(errs, rest.FieldProblem{Pointer: rest.Pointer("filters", strconv.Itoa(i)),
 				Detail: "no declared event type is selected by it; GET /v1/event-types lists them"})

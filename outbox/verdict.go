@@ -28,6 +28,7 @@ const (
 	ReasonExpired     Reason = "expired"               // the notification's body is no longer kept
 	ReasonDeleted     Reason = "subscription_deleted"  // nobody is left to be told
 	ReasonDisabled    Reason = "subscription_disabled" // it was disabled while the delivery waited
+	ReasonFailing     Reason = "failing"               // every attempt has failed for days: the subscription is disabled
 	ReasonUnreadable  Reason = "unreadable"            // the stored delivery or notification is damaged
 	ReasonCancelled   Reason = "cancelled"             // somebody does not want it sent any more
 	ReasonShutdown    Reason = "shutdown"              // the outbox stopped before the attempt ended
