@@ -36,6 +36,7 @@ type fanout struct {
 	ledger     *stream.Ledger
 	cache      *cache
 	conditions *conditions
+	history    history
 	out        []*batches // of each OUT stream
 	chunk      int        // deliveries that are written at once
 	metrics    *metrics
@@ -64,10 +65,10 @@ func (f *fanout) handle(ctx context.Context, h *stream.Held) {
 // settle writes the deliveries and ends the message. Every step is stored before
 // the next begins:
 //
-//	batches of deliveries, each with its cursor → DONE → ack → purge the cursors
+//	deliveries, many in batches, each with its cursor → DONE → ack → purge the cursors
 //
-// A crash before DONE resumes behind the last cursor of each shard; one after it
-// finds the notification in the ledger. A cursor that is left over harms nobody:
+// A crash before DONE resumes behind the last cursor of each shard, and looks for what
+// of a few is written; one after it finds the notification in the ledger. A cursor that is left over harms nobody:
 // it names a message that is never handled again.
 func (f *fanout) settle(ctx context.Context, h *stream.Held) error {
 	e, err := event.Decode(h.Header, h.Data)
@@ -75,7 +76,7 @@ func (f *fanout) settle(ctx context.Context, h *stream.Held) error {
 		return f.settleUnreadable(ctx, h, err)
 	}
 	started := time.Now()
-	written, err := f.write(ctx, h, e)
+	deliveries, cursors, err := f.write(ctx, h, e)
 	if err != nil {
 		return err
 	}
@@ -85,7 +86,7 @@ func (f *fanout) settle(ctx context.Context, h *stream.Held) error {
 	if err := h.Settle(ctx, stream.Ack); err != nil {
 		return err
 	}
-	deliveries := f.purge(ctx, h, written)
+	f.purge(ctx, h, cursors)
 	f.log.LogAttrs(ctx, slog.LevelInfo, "notification fanned out",
 		slog.String("notification", e.ID), slog.String("source", e.Source), slog.String("type", e.Type),
 		slog.String("tenant", e.Tenant), slog.Int("deliveries", deliveries),
@@ -93,49 +94,59 @@ func (f *fanout) settle(ctx context.Context, h *stream.Held) error {
 	return nil
 }
 
-// purge removes the cursors and returns the number of deliveries. Whoever began
-// before may have left cursors in shards that nobody wants anything in by now.
-func (f *fanout) purge(ctx context.Context, h *stream.Held, written map[int]int) (deliveries int) {
+// purge removes the cursors. Whoever began before may have left some in shards where
+// none is needed by now.
+func (f *fanout) purge(ctx context.Context, h *stream.Held, cursors []int) {
 	for shard := range f.broker.Shards() {
-		n, mine := written[shard]
-		deliveries += n
-		if !mine && !h.Touched {
+		if !h.Touched && !slices.Contains(cursors, shard) {
 			continue
 		}
 		if err := f.broker.Purge(ctx, stream.Out(shard), f.cursor(shard, h)); err != nil {
 			f.log.Debug("cursor left behind", "shard", shard, "seq", h.Seq, "error", err)
 		}
 	}
-	return deliveries
 }
 
-// write stores the deliveries, shard by shard, and returns how many it wrote in
-// each shard that wants some.
-func (f *fanout) write(ctx context.Context, h *stream.Held, e *event.Event) (map[int]int, error) {
+// write stores the deliveries, shard by shard, and returns how many there were and
+// the shards that have a cursor now.
+func (f *fanout) write(ctx context.Context, h *stream.Held, e *event.Event) (deliveries int, cursors []int, err error) {
 	byShard := make(map[int][]*Subscription)
 	subs, err := f.wanting(ctx, h, e)
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
 	for _, s := range subs {
 		shard := shardOf(s.ID, f.broker.Shards())
 		byShard[shard] = append(byShard[shard], s)
 	}
-	written := make(map[int]int)
 	for _, shard := range slices.Sorted(maps.Keys(byShard)) {
-		subs, err := f.rest(ctx, h, shard, byShard[shard])
+		subs, err := f.rest(ctx, h, e, shard, byShard[shard])
 		if err != nil {
-			return nil, err
+			return 0, nil, err
 		}
-		written[shard] = len(subs)
-		for chunk := range slices.Chunk(subs, f.chunk) {
-			if err := f.out[shard].publish(ctx, f.batch(h, e, shard, chunk)); err != nil {
-				return nil, fmt.Errorf("write deliveries to %s: %w", stream.Out(shard), err)
-			}
-			f.metrics.deliveries.Add(float64(len(chunk)))
+		if len(subs) <= min(few, f.chunk) {
+			err = f.writeFew(ctx, h, e, shard, subs)
+		} else {
+			cursors = append(cursors, shard)
+			err = f.writeBatches(ctx, h, e, shard, subs)
+		}
+		if err != nil {
+			return 0, nil, fmt.Errorf("write deliveries to %s: %w", stream.Out(shard), err)
+		}
+		deliveries += len(subs)
+	}
+	f.metrics.deliveries.Add(float64(deliveries))
+	return deliveries, cursors, nil
+}
+
+// writeBatches stores many deliveries, each batch with its cursor.
+func (f *fanout) writeBatches(ctx context.Context, h *stream.Held, e *event.Event, shard int, subs []*Subscription) error {
+	for chunk := range slices.Chunk(subs, f.chunk) {
+		if err := f.out[shard].publish(ctx, f.batch(h, e, shard, chunk)); err != nil {
+			return err
 		}
 	}
-	return written, nil
+	return nil
 }
 
 // wanting are the subscriptions that a notification is for.
@@ -158,24 +169,20 @@ func (f *fanout) wanting(ctx context.Context, h *stream.Held, e *event.Event) ([
 }
 
 // rest is what is left to be written of a shard's subscriptions. If somebody may
-// have begun before, that is what comes after the cursor.
-func (f *fanout) rest(ctx context.Context, h *stream.Held, shard int, subs []*Subscription) ([]*Subscription, error) {
+// have begun before, that is what comes after the cursor, and is not written yet.
+func (f *fanout) rest(ctx context.Context, h *stream.Held, e *event.Event, shard int, subs []*Subscription) ([]*Subscription, error) {
 	if !h.Touched {
 		return subs, nil
 	}
 	m, err := f.broker.Last(ctx, stream.Out(shard), f.cursor(shard, h))
-	if errors.Is(err, stream.ErrNotFound) {
-		return subs, nil
-	}
-	if err != nil {
+	switch {
+	case err == nil:
+		last := string(m.Data)
+		subs = slices.DeleteFunc(subs, func(s *Subscription) bool { return s.ID <= last })
+	case !errors.Is(err, stream.ErrNotFound):
 		return nil, err
 	}
-	last := string(m.Data)
-	i := slices.IndexFunc(subs, func(s *Subscription) bool { return s.ID > last })
-	if i < 0 {
-		return nil, nil
-	}
-	return subs[i:], nil
+	return f.unwritten(ctx, h, e, subs)
 }
 
 // batch is the deliveries of a chunk and the cursor that says that they are

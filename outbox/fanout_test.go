@@ -3,6 +3,8 @@ package outbox
 import (
 	"fmt"
 	"net/http"
+	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -122,6 +124,54 @@ func TestFanOutResumes(t *testing.T) {
 	}
 	if got := fmt.Sprint(h.fanoutRecords()); got != fmt.Sprint([][]stream.Record{{{Seq: 1, Outcome: outcomeDone}}}) {
 		t.Errorf("the ledger holds %s", got)
+	}
+}
+
+// A fan-out of a few deliveries has no cursor: the next one looks for what became of
+// each. One waits, one was delivered, and one was not written.
+func TestFanOutOfAFewResumes(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	first := h.run(nil)
+	s := newSubscriber(t, nil)
+	for _, name := range []string{"waits", "delivered", "missing"} {
+		first.subscribe("key-a", map[string]any{"url": s.URL + "/" + name})
+	}
+	subs := map[string]*Subscription{}
+	for _, sub := range first.server.subscriptions.cache.match("default", "t") {
+		subs[path.Base(sub.URL)] = sub
+	}
+	first.stop()
+
+	e := &event.Event{ID: "n1", Source: "/test", Type: "t", Time: time.Now(), Tenant: "default", Body: []byte("1"), ContentType: "application/json"}
+	if _, err := h.broker.StoreEvent(t.Context(), e); err != nil {
+		t.Fatal(err)
+	}
+	m, err := h.broker.Get(t.Context(), stream.Notify, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	held := &stream.Held{Stream: m.Stream, Seq: m.Seq, Stored: m.Time}
+	waits := subs["waits"]
+	if err := first.server.fanout().writeFew(t.Context(), held, e, shardOf(waits.ID, h.broker.Shards()), []*Subscription{waits}); err != nil {
+		t.Fatal(err)
+	}
+	tried := newAttempt(newDelivery(e, placeOf(held), subs["delivered"]), time.Now())
+	tried.Verdict, tried.Reason = delivered, ReasonAccepted
+	record, err := tried.message()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.broker.Publish(t.Context(), record); err != nil {
+		t.Fatal(err)
+	}
+	h.run(nil)
+	got := []string{s.next(t).path, s.next(t).path}
+	h.settled()
+	s.none(t)
+	slices.Sort(got)
+	if want := []string{"/missing", "/waits"}; !slices.Equal(got, want) {
+		t.Errorf("posted to %v, want %v", got, want)
 	}
 }
 

@@ -264,7 +264,7 @@ func (s *Server) fanout() *fanout {
 		out[shard] = &batches{broker: s.broker}
 	}
 	return &fanout{
-		out:    out,
+		out: out, history: s.history,
 		broker: s.broker, conditions: &s.conditions, ledger: s.broker.Ledger(fanoutLedger, 0), cache: s.subscriptions.cache,
 		chunk: s.config.chunk, metrics: s.metrics, log: s.log,
 	}

@@ -62,7 +62,7 @@ type Ledger struct {
 	loaded   bool
 	epoch    uint64 // of the connection that both were read in
 	tail     uint64 // without progress: the last message that somebody may have begun with
-	before   uint64 // the last message that was there when the ledger was first read
+	before   uint64 // the last message that was there when the ledger was read; with progress: when it first was
 	doubtful int    // how many of those were told to be doubtful
 	pruned   time.Time
 }
@@ -214,8 +214,8 @@ func (l *Ledger) load(ctx context.Context, c *Consumer) error {
 	if l.chain == "" {
 		l.tail = tail
 	}
-	if l.before == 0 {
-		l.before = tail
+	if l.before == 0 || l.chain == "" {
+		l.before, l.doubtful = tail, 0
 	}
 	l.dropBelow(floor)
 	return nil
