@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -76,7 +75,7 @@ func (f *fanout) settle(ctx context.Context, h *stream.Held) error {
 		return f.settleUnreadable(ctx, h, err)
 	}
 	started := time.Now()
-	deliveries, cursors, err := f.write(ctx, h, e)
+	w, err := f.write(ctx, h, e)
 	if err != nil {
 		return err
 	}
@@ -86,19 +85,19 @@ func (f *fanout) settle(ctx context.Context, h *stream.Held) error {
 	if err := h.Settle(ctx, stream.Ack); err != nil {
 		return err
 	}
-	f.purge(ctx, h, cursors)
+	f.purge(ctx, h, w)
 	f.log.LogAttrs(ctx, slog.LevelInfo, "notification fanned out",
 		slog.String("notification", e.ID), slog.String("source", e.Source), slog.String("type", e.Type),
-		slog.String("tenant", e.Tenant), slog.Int("deliveries", deliveries),
-		slog.Bool("resumed", h.Touched), slog.Int64("duration_us", time.Since(started).Microseconds()))
+		slog.String("tenant", e.Tenant), slog.Int("deliveries", w.deliveries),
+		slog.Bool("resumed", w.resumed), slog.Int64("duration_us", time.Since(started).Microseconds()))
 	return nil
 }
 
 // purge removes the cursors. Whoever began before may have left some in shards where
 // none is needed by now.
-func (f *fanout) purge(ctx context.Context, h *stream.Held, cursors []int) {
+func (f *fanout) purge(ctx context.Context, h *stream.Held, w written) {
 	for shard := range f.broker.Shards() {
-		if !h.Touched && !slices.Contains(cursors, shard) {
+		if !w.resumed && !slices.Contains(w.cursors, shard) {
 			continue
 		}
 		if err := f.broker.Purge(ctx, stream.Out(shard), f.cursor(shard, h)); err != nil {
@@ -107,36 +106,46 @@ func (f *fanout) purge(ctx context.Context, h *stream.Held, cursors []int) {
 	}
 }
 
-// write stores the deliveries, shard by shard, and returns how many there were and
-// the shards that have a cursor now.
-func (f *fanout) write(ctx context.Context, h *stream.Held, e *event.Event) (deliveries int, cursors []int, err error) {
-	byShard := make(map[int][]*Subscription)
+// written is what a fan-out came to.
+type written struct {
+	deliveries int
+	cursors    []int // the shards that have one
+	resumed    bool  // somebody had begun before
+}
+
+// write stores the deliveries, shard by shard.
+func (f *fanout) write(ctx context.Context, h *stream.Held, e *event.Event) (w written, err error) {
+	byShard := make([][]*Subscription, f.broker.Shards())
 	subs, err := f.wanting(ctx, h, e)
 	if err != nil {
-		return 0, nil, err
+		return w, err
 	}
 	for _, s := range subs {
-		shard := shardOf(s.ID, f.broker.Shards())
+		shard := shardOf(s.ID, len(byShard))
 		byShard[shard] = append(byShard[shard], s)
 	}
-	for _, shard := range slices.Sorted(maps.Keys(byShard)) {
-		subs, err := f.rest(ctx, h, e, shard, byShard[shard])
-		if err != nil {
-			return 0, nil, err
+	if w.resumed, err = f.begun(ctx, h, e, byShard); err != nil {
+		return w, err
+	}
+	for shard, subs := range byShard {
+		if w.resumed {
+			if subs, err = f.rest(ctx, h, e, shard, subs); err != nil {
+				return w, err
+			}
 		}
 		if len(subs) <= min(few, f.chunk) {
 			err = f.writeFew(ctx, h, e, shard, subs)
 		} else {
-			cursors = append(cursors, shard)
+			w.cursors = append(w.cursors, shard)
 			err = f.writeBatches(ctx, h, e, shard, subs)
 		}
 		if err != nil {
-			return 0, nil, fmt.Errorf("write deliveries to %s: %w", stream.Out(shard), err)
+			return w, fmt.Errorf("write deliveries to %s: %w", stream.Out(shard), err)
 		}
-		deliveries += len(subs)
+		w.deliveries += len(subs)
 	}
-	f.metrics.deliveries.Add(float64(deliveries))
-	return deliveries, cursors, nil
+	f.metrics.deliveries.Add(float64(w.deliveries))
+	return w, nil
 }
 
 // writeBatches stores many deliveries, each batch with its cursor.
@@ -166,23 +175,6 @@ func (f *fanout) wanting(ctx context.Context, h *stream.Held, e *event.Event) ([
 		}
 	}
 	return f.conditions.hold(subs, e), nil
-}
-
-// rest is what is left to be written of a shard's subscriptions. If somebody may
-// have begun before, that is what comes after the cursor, and is not written yet.
-func (f *fanout) rest(ctx context.Context, h *stream.Held, e *event.Event, shard int, subs []*Subscription) ([]*Subscription, error) {
-	if !h.Touched {
-		return subs, nil
-	}
-	m, err := f.broker.Last(ctx, stream.Out(shard), f.cursor(shard, h))
-	switch {
-	case err == nil:
-		last := string(m.Data)
-		subs = slices.DeleteFunc(subs, func(s *Subscription) bool { return s.ID <= last })
-	case !errors.Is(err, stream.ErrNotFound):
-		return nil, err
-	}
-	return f.unwritten(ctx, h, e, subs)
 }
 
 // batch is the deliveries of a chunk and the cursor that says that they are

@@ -133,7 +133,7 @@ func Connect(c Config) (*Broker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to the broker at %s: %w", c.Addr(), err)
 	}
-	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(requestTimeout))
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(requestTimeout), jetstream.WithPublishAsyncTimeout(requestTimeout))
 	if err != nil {
 		nc.Close()
 		return nil, fmt.Errorf("set up JetStream: %w", err)

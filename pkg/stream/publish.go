@@ -145,6 +145,36 @@ func (b *Broker) PublishBatch(ctx context.Context, messages []Message) error {
 	return err
 }
 
+// PublishEach stores messages one after another, and returns once the broker has
+// confirmed all of them. If it fails, it is not known which ones are stored: usually
+// a first part of them.
+func (b *Broker) PublishEach(ctx context.Context, messages []Message) error {
+	if len(messages) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	confirmations := make([]jetstream.PubAckFuture, len(messages))
+	for i, m := range messages {
+		var err error
+		if confirmations[i], err = b.js.PublishMsgAsync(m.msg(), jetstream.WithRetryAttempts(0)); err != nil {
+			return fmt.Errorf("publish to %s: %w", m.Subject, brokerError(err))
+		}
+	}
+	for i, c := range confirmations {
+		var err error
+		select {
+		case <-c.Ok():
+			continue
+		case err = <-c.Err():
+		case <-ctx.Done():
+			err = context.Cause(ctx)
+		}
+		return fmt.Errorf("publish to %s: %w", messages[i].Subject, brokerError(err))
+	}
+	return b.flushed(ctx)
+}
+
 func (b *Broker) publishBatch(ctx context.Context, messages []Message) (confirmation, error) {
 	id := nuid.Next()
 	last := len(messages) - 1
