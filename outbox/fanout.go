@@ -85,19 +85,19 @@ func (f *fanout) settle(ctx context.Context, h *stream.Held) error {
 	if err := h.Settle(ctx, stream.Ack); err != nil {
 		return err
 	}
-	f.purge(ctx, h, w)
+	f.purge(ctx, h, w.cursors)
 	f.log.LogAttrs(ctx, slog.LevelInfo, "notification fanned out",
 		slog.String("notification", e.ID), slog.String("source", e.Source), slog.String("type", e.Type),
 		slog.String("tenant", e.Tenant), slog.Int("deliveries", w.deliveries),
-		slog.Bool("resumed", w.resumed), slog.Int64("duration_us", time.Since(started).Microseconds()))
+		slog.Bool("resumed", h.Touched), slog.Int64("duration_us", time.Since(started).Microseconds()))
 	return nil
 }
 
 // purge removes the cursors. Whoever began before may have left some in shards where
 // none is needed by now.
-func (f *fanout) purge(ctx context.Context, h *stream.Held, w written) {
+func (f *fanout) purge(ctx context.Context, h *stream.Held, cursors []int) {
 	for shard := range f.broker.Shards() {
-		if !w.resumed && !slices.Contains(w.cursors, shard) {
+		if !h.Touched && !slices.Contains(cursors, shard) {
 			continue
 		}
 		if err := f.broker.Purge(ctx, stream.Out(shard), f.cursor(shard, h)); err != nil {
@@ -110,7 +110,6 @@ func (f *fanout) purge(ctx context.Context, h *stream.Held, w written) {
 type written struct {
 	deliveries int
 	cursors    []int // the shards that have one
-	resumed    bool  // somebody had begun before
 }
 
 // write stores the deliveries, shard by shard.
@@ -124,11 +123,11 @@ func (f *fanout) write(ctx context.Context, h *stream.Held, e *event.Event) (w w
 		shard := shardOf(s.ID, len(byShard))
 		byShard[shard] = append(byShard[shard], s)
 	}
-	if w.resumed, err = f.begun(ctx, h, e, byShard); err != nil {
+	if err := f.ledger.Begin(ctx, h.Seq); err != nil {
 		return w, err
 	}
 	for shard, subs := range byShard {
-		if w.resumed {
+		if h.Touched {
 			if subs, err = f.rest(ctx, h, e, shard, subs); err != nil {
 				return w, err
 			}

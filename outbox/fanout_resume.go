@@ -28,31 +28,6 @@ func (f *fanout) writeFew(ctx context.Context, h *stream.Held, e *event.Event, s
 	return f.broker.PublishEach(ctx, messages)
 }
 
-// begun tells whether somebody may have written a part of the deliveries, and died
-// then. Where nothing tells, as the broker has crashed, there is a cursor, or the
-// first delivery was written: they are written in order.
-func (f *fanout) begun(ctx context.Context, h *stream.Held, e *event.Event, byShard [][]*Subscription) (bool, error) {
-	if h.Deliveries > 1 || !h.Doubtful {
-		return h.Deliveries > 1, nil
-	}
-	var first *Subscription
-	for shard, subs := range byShard {
-		if len(subs) == 0 {
-			continue
-		}
-		if first == nil {
-			first = subs[0]
-		}
-		if last, err := f.last(ctx, h, shard); err != nil || last != "" {
-			return true, err
-		}
-	}
-	if first == nil {
-		return false, nil
-	}
-	return f.known(ctx, h, e, first)
-}
-
 // rest is what is left to be written of a shard's subscriptions: what comes after the
 // cursor, and is not written yet. What has become of a few is asked for one by one.
 func (f *fanout) rest(ctx context.Context, h *stream.Held, e *event.Event, shard int, subs []*Subscription) (left []*Subscription, err error) {

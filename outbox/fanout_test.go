@@ -90,6 +90,9 @@ func TestFanOutResumes(t *testing.T) {
 	// What a process leaves that dies after the first batch of each shard.
 	f := first.server.fanout()
 	held := &stream.Held{Stream: stream.Notify, Seq: 1}
+	if err := f.ledger.Begin(t.Context(), held.Seq); err != nil {
+		t.Fatal(err)
+	}
 	left := map[int]int{}
 	for shard := range h.broker.Shards() {
 		var mine []*Subscription
@@ -138,9 +141,6 @@ func TestFanOutOfAFewResumes(t *testing.T) {
 		first.subscribe("key-a", map[string]any{"url": s.URL + "/" + strconv.Itoa(i)})
 	}
 	subs := first.server.subscriptions.cache.match("default", "t")
-	slices.SortStableFunc(subs, func(a, b *Subscription) int { // the order in which they are written
-		return shardOf(a.ID, h.broker.Shards()) - shardOf(b.ID, h.broker.Shards())
-	})
 	first.stop()
 
 	e := &event.Event{ID: "n1", Source: "/test", Type: "t", Time: time.Now(), Tenant: "default", Body: []byte("1"), ContentType: "application/json"}
@@ -153,7 +153,11 @@ func TestFanOutOfAFewResumes(t *testing.T) {
 	}
 	held := &stream.Held{Stream: m.Stream, Seq: m.Seq, Stored: m.Time}
 	waits, done, missing := subs[0], subs[1], subs[2]
-	if err := first.server.fanout().writeFew(t.Context(), held, e, shardOf(waits.ID, h.broker.Shards()), []*Subscription{waits}); err != nil {
+	f := first.server.fanout()
+	if err := f.ledger.Begin(t.Context(), held.Seq); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.writeFew(t.Context(), held, e, shardOf(waits.ID, h.broker.Shards()), []*Subscription{waits}); err != nil {
 		t.Fatal(err)
 	}
 	tried := newAttempt(newDelivery(e, placeOf(held), done), time.Now())

@@ -265,7 +265,7 @@ func (s *Server) fanout() *fanout {
 	}
 	return &fanout{
 		out: out, history: s.history,
-		broker: s.broker, conditions: &s.conditions, ledger: s.broker.Ledger(fanoutLedger, 0), cache: s.subscriptions.cache,
+		broker: s.broker, conditions: &s.conditions, ledger: s.broker.MarkedLedger(fanoutLedger, 0), cache: s.subscriptions.cache,
 		chunk: s.config.chunk, metrics: s.metrics, log: s.log,
 	}
 }

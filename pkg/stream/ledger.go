@@ -53,6 +53,9 @@ type Ledger struct {
 
 	records groups[ledgerEntry]
 
+	marking sync.Mutex // held while the mark is raised
+	mark    *mark      // nil: without one
+
 	mu       sync.Mutex
 	finished seqset
 	begun    seqset
@@ -62,7 +65,7 @@ type Ledger struct {
 	loaded   bool
 	epoch    uint64 // of the connection that both were read in
 	tail     uint64 // without progress: the last message that somebody may have begun with
-	before   uint64 // the last message that was there when the ledger was read; with progress: when it first was
+	before   uint64 // the last message that was there when the ledger was first read
 	doubtful int    // how many of those were told to be doubtful
 	pruned   time.Time
 }
@@ -201,6 +204,10 @@ func (l *Ledger) load(ctx context.Context, c *Consumer) error {
 	if err != nil {
 		return err
 	}
+	begun, err := l.begunUpTo(ctx, tail)
+	if err != nil {
+		return err
+	}
 	if since.Before(l.since) {
 		since = l.since
 	}
@@ -212,10 +219,10 @@ func (l *Ledger) load(ctx context.Context, c *Consumer) error {
 	defer l.mu.Unlock()
 	l.follows, l.loaded, l.epoch = follows, true, epoch
 	if l.chain == "" {
-		l.tail = tail
+		l.tail = begun
 	}
-	if l.before == 0 || l.chain == "" {
-		l.before, l.doubtful = tail, 0
+	if l.before == 0 {
+		l.before = tail
 	}
 	l.dropBelow(floor)
 	return nil
