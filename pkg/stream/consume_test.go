@@ -323,3 +323,33 @@ func TestMessageThatWaitedForASlotWhileAnotherWorkerFinishedItIsNotHandled(t *te
 		t.Errorf("handled: %v; message %d was finished by another worker", handled, waits)
 	}
 }
+
+// After a crash of a single broker nothing tells whom it had handed what: all that
+// somebody may have begun with is touched, and of a backlog no more.
+func TestMarkedLedgerTellsWhatSomebodyMayHaveBegunWith(t *testing.T) {
+	b := testbroker.New(t)
+	const n = 400
+	publish(t, b, n)
+	if err := b.MarkedLedger("x", 0).Begin(t.Context(), 7); err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	touched := map[uint64]bool{}
+	consume(t, b, stream.ConsumerConfig{Stream: stream.In(0), Name: "x", Start: stream.Start{Earliest: true}},
+		stream.RunConfig{Ledger: b.MarkedLedger("x", 0), Handle: func(ctx context.Context, h *stream.Held) {
+			mu.Lock()
+			touched[h.Seq] = h.Touched
+			mu.Unlock()
+			if err := h.Settle(ctx, stream.Ack); err != nil {
+				t.Error(err)
+			}
+		}})
+	waitFor(t, func() bool { mu.Lock(); defer mu.Unlock(); return len(touched) == n })
+	mu.Lock()
+	defer mu.Unlock()
+	for seq, is := range touched {
+		if most := uint64(7 + stream.MarkAhead); is != (seq <= most) {
+			t.Errorf("message %d: touched %v, begun up to %d", seq, is, most)
+		}
+	}
+}

@@ -49,3 +49,6 @@ func (b *Broker) State(ctx context.Context, stream string) (first, last uint64) 
 func (b *Broker) DeleteStream(ctx context.Context, stream string) error {
 	return b.js.DeleteStream(ctx, stream)
 }
+
+// MarkAhead is how far a mark is raised at once.
+const MarkAhead = markAhead
