@@ -42,7 +42,7 @@ func New(c Config, b *stream.Broker, log *slog.Logger) (*Server, error) {
 	}
 	keys, err := rest.ParseKeys(c.Keys, defaultOperator)
 	if err != nil {
-		return nil, fmt.Errorf("console: %w", err)
+		return nil, fmt.Errorf("console: BELAY_CONSOLE_KEYS: %w", err)
 	}
 	s.keys.Store(&keys)
 	addr := c.Addr
@@ -52,7 +52,7 @@ func New(c Config, b *stream.Broker, log *slog.Logger) (*Server, error) {
 		}
 	}
 	if s.listener, err = net.Listen("tcp", addr); err != nil {
-		return nil, fmt.Errorf("console: listen: %w", err)
+		return nil, fmt.Errorf("console: %w; give another BELAY_CONSOLE_ADDR if it is taken", err)
 	}
 	if len(keys) == 0 {
 		log.Info("the console has no keys, so only this machine reaches it; BELAY_CONSOLE_KEYS gives it some", "addr", s.Addr().String())

@@ -165,7 +165,7 @@ func New(c Config, all []*receiver.Source, broker Store, log *slog.Logger, regis
 	}
 	var err error
 	if s.listener, err = net.Listen("tcp", c.Addr); err != nil {
-		return nil, fmt.Errorf("ingress: listen on %s: %w", c.Addr, err)
+		return nil, fmt.Errorf("ingress: %w; give another BELAY_INGRESS_ADDR if it is taken", err)
 	}
 	return s, nil
 }

@@ -173,7 +173,7 @@ func (c Config) Validate() error {
 		return fmt.Errorf("outbox: user agent is %q; want printable ASCII", c.UserAgent)
 	}
 	if _, err := rest.ParseKeys(c.APIKeys, defaultTenant); err != nil {
-		return fmt.Errorf("outbox: %w", err)
+		return fmt.Errorf("outbox: BELAY_API_KEYS: %w", err)
 	}
 	return nil
 }

@@ -100,7 +100,7 @@ func New(c Config, b *stream.Broker, log *slog.Logger, reg prometheus.Registerer
 		return nil, fmt.Errorf("outbox: register metrics: %w", err)
 	}
 	if s.listener, err = net.Listen("tcp", c.Addr); err != nil {
-		return nil, fmt.Errorf("outbox: listen: %w", err)
+		return nil, fmt.Errorf("outbox: %w; give another BELAY_OUTBOX_ADDR if it is taken", err)
 	}
 	return s, nil
 }

@@ -80,8 +80,8 @@ func (c *checkCmd) Run(_ context.Context, s streams) error {
 		path = c.Config
 	}
 	file, all, err := c.check(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("%w; give the file's path, or set BELAY_CONFIG", err)
+	if file == nil {
+		return err
 	}
 	if c.JSON {
 		if e := printJSON(s.out, c.sum(path, file, all, err)); e != nil {

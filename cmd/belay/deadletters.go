@@ -40,7 +40,7 @@ type letterFilter struct {
 	Chain  string `env:"-" placeholder:"NAME" help:"Given up by this chain."`
 	Type   string `env:"-" placeholder:"PATTERN" help:"Of this type: push, pull_request.*, github.push."`
 	Source string `env:"-" placeholder:"SOURCE" help:"From this receiver (github) or source (github/eu)."`
-	Reason string `env:"-" placeholder:"REASON" help:"For this reason: attempts_exhausted, too_old, handler_gave_up, condition_failed, unreadable, expired, values_too_large."`
+	Reason string `env:"-" placeholder:"REASON" help:"For this reason: attempts_exhausted, too_old, handler_gave_up, condition_failed, crashed, unreadable, expired or values_too_large." default:"" enum:",attempts_exhausted,too_old,handler_gave_up,condition_failed,crashed,unreadable,expired,values_too_large"`
 	From   when   `env:"-" placeholder:"TIME" help:"Given up at this time or later: 2026-11-22, 2026-11-22T10:00:00Z, or 24h ago."`
 	Until  when   `env:"-" placeholder:"TIME" help:"Given up before this time."`
 }

@@ -52,7 +52,7 @@ type demo struct {
 func newDemo(addr string, log *slog.Logger) (*demo, error) {
 	listener, err := net.Listen("tcp", addr)
 	if err != nil {
-		return nil, fmt.Errorf("listen for the demo's subscriber, give another BELAY_DEMO_ADDR if it is taken: %w", err)
+		return nil, fmt.Errorf("demo subscriber: %w; give another BELAY_DEMO_ADDR if it is taken", err)
 	}
 	return &demo{listener: listener, secret: webhook.NewSecret(), log: log}, nil
 }

@@ -7,12 +7,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"reflect"
 
 	"github.com/alecthomas/kong"
 
+	"github.com/belay-hooks/belay/pkg/client"
 	"github.com/belay-hooks/belay/pkg/config"
 	"github.com/belay-hooks/belay/pkg/service"
 )
@@ -108,8 +111,11 @@ func run(ctx context.Context, args []string, s streams) error {
 		return &exitError{err, exitUsage}
 	}
 	err = parsed.Run()
-	if _, ok := errors.AsType[*url.Error](err); ok && ctx.Err() == nil {
-		err = fmt.Errorf("%w; is Belay running there? %s --help says how to name another address", err, verb(parsed))
+	if refused, ok := errors.AsType[*client.Problem](err); ok && refused.Status == http.StatusUnauthorized {
+		return fmt.Errorf("%w; %s --help says how to give it", err, verb(parsed))
+	}
+	if _, ok := errors.AsType[*net.OpError](err); ok && errors.As(err, new(*url.Error)) && ctx.Err() == nil {
+		return fmt.Errorf("%w; is Belay running there? %s --help says how to name another address", err, verb(parsed))
 	}
 	return err
 }

@@ -42,7 +42,7 @@ func (c *receiversCmd) Run(_ context.Context, s streams) error {
 	if c.Name != "" {
 		r, ok := known.Lookup(c.Name)
 		if !ok {
-			return fmt.Errorf("no receiver is called %q, see belay receivers; any sender that signs by an HMAC can be the receiver generic, and the configuration file can declare others", c.Name)
+			return unknownReceiver(known, c.Name)
 		}
 		if c.JSON {
 			return printJSON(s.out, r.Summary())

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"sync"
 	"text/tabwriter"
@@ -104,6 +105,13 @@ func (c *sendCmd) prepare() (newRequest, error) {
 	if err != nil {
 		return nil, err
 	}
+	if u, err := url.Parse(c.to(source)); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		flag := "--ingress"
+		if c.URL != "" {
+			flag = "--url"
+		}
+		return nil, fmt.Errorf("%s is no whole URL, want one such as http://127.0.0.1:8080/webhooks", flag)
+	}
 	return c.payload(source)
 }
 
@@ -171,7 +179,7 @@ func (c *sendCmd) list(out io.Writer) error {
 	if c.Receiver != "" {
 		r, ok := receiver.Lookup(c.Receiver)
 		if !ok {
-			return &exitError{fmt.Errorf("no receiver is called %q: belay receivers lists them", c.Receiver), exitUsage}
+			return &exitError{unknownReceiver(receiver.Builtin(), c.Receiver), exitUsage}
 		}
 		slugs = []string{r.Slug}
 	}

@@ -97,7 +97,7 @@ func (c *sendCmd) readFile() (body []byte, err error) {
 	}
 	f, err := os.Open(c.File)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("the payload: %w", err)
 	}
 	defer f.Close()
 	return readPayload(f)

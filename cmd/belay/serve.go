@@ -140,7 +140,7 @@ func (n *node) configure() error {
 	}
 	if err != nil {
 		if !n.cmd.configGiven && errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("%w; write one (belay check helps), or try belay serve --dev", err)
+			return fmt.Errorf("%w; to try Belay out without one: belay serve --dev", err)
 		}
 		return err
 	}

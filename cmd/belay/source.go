@@ -32,7 +32,7 @@ func (c sourceChoice) source() (one *receiver.Source, others []*receiver.Source,
 	name, id, _ := strings.Cut(c.name, "/")
 	r, ok := known.Lookup(name)
 	if !ok {
-		return nil, nil, fmt.Errorf("no receiver is called %q, want one of %s", name, strings.Join(known.Names(), ", "))
+		return nil, nil, unknownReceiver(known, name)
 	}
 	if id == "" {
 		id = config.DefaultSourceID
@@ -66,4 +66,13 @@ func (c sourceChoice) file() (f *config.File, where string, err error) {
 	}
 	f, err = config.Load(c.config, opt)
 	return f, c.config, err
+}
+
+// unknownReceiver is the error for a name that no receiver has.
+func unknownReceiver(known *receiver.Catalogue, name string) error {
+	hint := "a sender that signs by an HMAC can be generic, and the configuration file can declare others"
+	if near := known.Near(name); len(near) > 0 {
+		hint = "did you mean " + strings.Join(near, " or ") + "?"
+	}
+	return fmt.Errorf("no receiver is called %q, belay receivers lists them; %s", name, hint)
 }

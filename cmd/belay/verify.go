@@ -184,7 +184,7 @@ func (c *verifyCmd) read(path string) ([]byte, error) {
 	if path != "-" {
 		f, err := os.Open(path)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("the request: %w", err)
 		}
 		defer f.Close()
 		in = f

@@ -5,7 +5,6 @@ package program
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -127,9 +126,6 @@ var Options = config.Options{LookupEnv: os.LookupEnv}
 // File loads the configuration, with every receiver under its own name.
 func (p *Program) File() (*config.File, error) {
 	f, err := config.Load(p.env.Config, Options)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w; BELAY_CONFIG says where it is", err)
-	}
 	if err != nil {
 		return nil, err
 	}

@@ -118,6 +118,9 @@ const maxKeyset = 64 << 10
 // read reads a keyset. Its errors hold nothing of it.
 func read(path string) (*keyset.Handle, error) {
 	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("read the keyset: %w; belay keyset create makes one", err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read the keyset: %w", err)
 	}

@@ -65,6 +65,9 @@ type FieldProblem struct{ Pointer, Header, Parameter, Detail string }
 // Error is the problem, with a line for each field.
 func (p *Problem) Error() string {
 	text := p.Detail
+	if len(p.Errors) > 0 {
+		text = "the request is not valid:"
+	}
 	for _, e := range p.Errors {
 		text += "\n  " + strings.TrimPrefix(e.Pointer+e.Header+e.Parameter, "#/") + ": " + e.Detail
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/parser"
@@ -31,7 +32,7 @@ type Options struct {
 func Load(path string, opt Options) (*File, error) {
 	text, err := read(path)
 	if err != nil {
-		return nil, fmt.Errorf("read the configuration: %w", err)
+		return nil, fmt.Errorf("read the configuration: %w; BELAY_CONFIG says where it is", err)
 	}
 	return Parse(path, text, opt)
 }
@@ -100,10 +101,21 @@ func syntaxProblem(path string, err error) *Problem {
 	p := &Problem{File: path, Err: errors.New("not YAML that can be read")}
 	var at yaml.Error
 	if errors.As(err, &at) {
-		p.Err = errors.New(at.GetMessage())
+		p.Err = errors.New(at.GetMessage() + hintOf(at.GetMessage()))
 		if tk := at.GetToken(); tk != nil && tk.Position != nil {
 			p.Line = tk.Position.Line
 		}
 	}
 	return p
+}
+
+// hintOf says what is likely wrong where the parser's message does not.
+func hintOf(message string) string {
+	switch {
+	case strings.Contains(message, "not allowed in this context"):
+		return ": is the line indented as those that it belongs to?"
+	case strings.Contains(message, "'\t'"), strings.Contains(message, "'\\t'"):
+		return ": indent with blanks, not with tabs"
+	}
+	return ""
 }

@@ -19,7 +19,11 @@ func NewSource(c SourceConfig) (*Source, error) { return Builtin().NewSource(c) 
 func (all *Catalogue) NewSource(c SourceConfig) (*Source, error) {
 	r, ok := all.Lookup(c.Receiver)
 	if !ok {
-		return nil, &FieldError{Field: "receiver", Value: c.Receiver, Want: fmt.Sprintf("one of %v", all.Names())}
+		want := fmt.Sprintf("one of %v", all.Names())
+		if near := all.Near(c.Receiver); len(near) > 0 {
+			want = fmt.Sprintf("one of %v, or another one that belay receivers lists", near)
+		}
+		return nil, &FieldError{Field: "receiver", Value: c.Receiver, Want: want}
 	}
 	if c.ID == "" {
 		c.ID = "default"

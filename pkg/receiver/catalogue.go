@@ -1,6 +1,7 @@
 package receiver
 
 import (
+	"cmp"
 	"embed"
 	"fmt"
 	"maps"
@@ -8,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/agnivade/levenshtein"
 )
 
 // A Catalogue is a set of receivers by name: Belay's own ([Builtin]), and those
@@ -86,4 +89,22 @@ func (all *Catalogue) Names() []string {
 	}
 	slices.Sort(names)
 	return names
+}
+
+// maxNear is how many names [Catalogue.Near] finds at the most.
+const maxNear = 3
+
+// Near finds the names and aliases that a misspelt one may be meant to be, the
+// likeliest first. There may be none.
+func (all *Catalogue) Near(name string) []string {
+	name = strings.ToLower(name[:min(len(name), maxID)])
+	far := func(other string) int { return levenshtein.ComputeDistance(name, other) }
+	var near []string
+	for other := range all.receivers {
+		if far(other) <= max(len(name)/3, 1) {
+			near = append(near, other)
+		}
+	}
+	slices.SortFunc(near, func(a, b string) int { return cmp.Or(far(a)-far(b), strings.Compare(a, b)) })
+	return near[:min(len(near), maxNear)]
 }

@@ -51,7 +51,7 @@ type Ops struct {
 func NewOps(addr string) (*Ops, error) {
 	listener, err := net.Listen("tcp", addr)
 	if err != nil {
-		return nil, fmt.Errorf("listen for operations, give another BELAY_OPS_ADDR if it is taken: %w", err)
+		return nil, fmt.Errorf("operations: %w; give another BELAY_OPS_ADDR if it is taken", err)
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(

@@ -186,7 +186,7 @@ func (b *Broker) Open(ctx context.Context) error {
 		}
 		if err != nil {
 			if !said {
-				b.log.Info("waiting for the broker", "reason", err)
+				b.log.Info("waiting for the broker that BELAY_NATS_URL names", "reason", err)
 				said = true
 			}
 			return err
