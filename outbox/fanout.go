@@ -162,7 +162,7 @@ func (f *fanout) wanting(ctx context.Context, h *stream.Held, e *event.Event) ([
 	if e.To != "" {
 		return []*Subscription{onlyFor(e)}, nil
 	}
-	subs := f.cache.match(e.Tenant, e.Name())
+	subs := slices.DeleteFunc(f.cache.match(e.Tenant, e.Name()), func(s *Subscription) bool { return concerns(e, s) })
 	asks := func(s *Subscription) bool { return s.When != "" }
 	if h.InParts() && slices.ContainsFunc(subs, asks) {
 		whole, err := f.broker.Event(ctx, h)

@@ -73,6 +73,9 @@ func TestFailingDisables(t *testing.T) {
 	}
 	eventually(t, "it is disabled", func() bool { return o.health(sub.ID).State == healthDisabled })
 
+	if r := o.do(http.MethodPatch, "/v1/subscriptions/"+sub.ID, "key-a", jsonBody, `{"schedule":["1h"]}`); r.StatusCode != http.StatusOK {
+		t.Fatal(r.StatusCode)
+	}
 	o.verb("/v1/subscriptions/" + sub.ID + "/resume")
 	o.notify("key-a", "2", "t", `1`)
 	e.next(t)
@@ -82,20 +85,24 @@ func TestFailingDisables(t *testing.T) {
 	}
 }
 
-// The owner is told of a delivery that is given up, but not of one that told it so.
+// The owner is told of a delivery that is given up, but not of one that told it so, and
+// not by the endpoint that has failed.
 func TestExhaustedIsTold(t *testing.T) {
 	t.Parallel()
 	o := newHouse(t).run(nil)
 	e := newEndpoint(t, http.StatusBadRequest)
 	sub, _ := o.subscribe("key-a", map[string]any{"url": e.URL, "filters": []string{"*"}, "schedule": []string{}})
+	other := newEndpoint(t, http.StatusBadRequest)
+	o.subscribe("key-a", map[string]any{"url": other.URL, "filters": []string{"belay.*"}, "schedule": []string{}})
 	o.notify("key-a", "1", "deploy.done", `1`)
 	e.next(t)
 	var data exhaustedData
-	if err := json.Unmarshal(e.next(t).body, &data); err != nil || data.Subscription != sub.ID || data.Notification != "1" ||
+	if err := json.Unmarshal(other.next(t).body, &data); err != nil || data.Subscription != sub.ID || data.Notification != "1" ||
 		data.Type != "deploy.done" || data.Attempts != 1 || data.Reason != ReasonRefused || data.Status != 400 || !strings.HasPrefix(data.Delivery, idPrefix) {
 		t.Errorf("told %+v, %v", data, err)
 	}
 	eventually(t, "both are dead", func() bool { return len(o.messages(stream.Dead)) == 2 })
 	o.settled()
 	e.none(t)
+	other.none(t)
 }

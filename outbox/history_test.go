@@ -118,7 +118,7 @@ func TestRetryNow(t *testing.T) {
 	t.Parallel()
 	o := newHouse(t).run(nil)
 	e := newEndpoint(t, http.StatusInternalServerError)
-	sub, _ := o.subscribe("key-a", map[string]any{"url": e.URL, "schedule": []string{"1h"}})
+	sub, _ := o.subscribe("key-a", map[string]any{"url": e.URL, "schedule": []string{"1h"}, "filters": []string{"t"}})
 	o.notify("key-a", "n1", "t", `1`)
 	id := o.delivery(sub.ID, pending, 1).ID
 	e.next(t)
@@ -234,7 +234,7 @@ func TestListOfDeliveries(t *testing.T) {
 	t.Parallel()
 	o := newHouse(t).run(nil)
 	fine, broken := newEndpoint(t, http.StatusOK), newEndpoint(t, http.StatusBadRequest)
-	sub, _ := o.subscribe("key-a", map[string]any{"url": fine.URL})
+	sub, _ := o.subscribe("key-a", map[string]any{"url": fine.URL, "filters": []string{"a", "b"}})
 	bad, _ := o.subscribe("key-a", map[string]any{"url": broken.URL, "schedule": []string{}, "filters": []string{"b"}})
 	o.subscribe("key-b", map[string]any{"url": fine.URL})
 	const n = 12

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"strconv"
 	"time"
 
@@ -57,7 +58,7 @@ func (s *shard) disable(ctx context.Context, r *result, reason Reason) error {
 	if err != nil || sub == nil {
 		return err
 	}
-	return s.tell(ctx, sub.Tenant, typeDisabled, "disabled/"+sub.ID+"/"+sub.Disabled.Since.Format(time.RFC3339Nano), sub.Disabled.Since,
+	return s.tell(ctx, sub, typeDisabled, "disabled/"+sub.ID+"/"+sub.Disabled.Since.Format(time.RFC3339Nano), sub.Disabled.Since,
 		disabledData{
 			Subscription: sub.ID, Host: hostOf(sub.URL), Description: sub.Description,
 			Reason: sub.Disabled.Reason, Since: sub.Disabled.Since,
@@ -71,21 +72,31 @@ func (s *shard) exhausted(ctx context.Context, r *result) error {
 	if a.Unsent || r.delivery.event.To != "" || a.Source == operationalSource {
 		return nil
 	}
-	return s.tell(ctx, a.Tenant, typeExhausted, "exhausted/"+a.Delivery+"/"+strconv.Itoa(a.Attempt), a.At, exhaustedData{
+	return s.tell(ctx, r.subscription, typeExhausted, "exhausted/"+a.Delivery+"/"+strconv.Itoa(a.Attempt), a.At, exhaustedData{
 		Delivery: a.Delivery, Subscription: a.Subscription, Host: hostOf(r.subscription.URL), Description: r.subscription.Description,
 		Notification: a.Notification, Source: a.Source, Type: a.Type, Attempts: a.Attempt, Reason: a.Reason, Status: a.Status,
 	})
 }
 
-// tell notifies a tenant, once for an id.
-func (s *shard) tell(ctx context.Context, tenant, eventType, id string, at time.Time, data any) error {
+// tell notifies the owner of a subscription, once for an id. The subscription itself
+// is not told of itself: its endpoint is what is broken.
+func (s *shard) tell(ctx context.Context, about *Subscription, eventType, id string, at time.Time, data any) error {
 	body, err := json.Marshal(data)
 	if err != nil {
-		return fmt.Errorf("tell %s of %s: %w", tenant, eventType, err)
+		return fmt.Errorf("tell %s of %s: %w", about.Tenant, eventType, err)
 	}
 	_, err = s.broker.StoreEvent(ctx, &event.Event{
-		ID: id, Source: operationalSource, Type: eventType,
-		Time: at, Tenant: tenant, ContentType: "application/json", Body: body,
+		ID: id, Source: operationalSource, Type: eventType, Header: http.Header{subjectHeader: {about.ID}},
+		Time: at, Tenant: about.Tenant, ContentType: "application/json", Body: body,
 	})
 	return err
+}
+
+// subjectHeader holds the CloudEvents attribute subject: which subscription an
+// operational notification is about.
+const subjectHeader = attributePrefix + "Subject"
+
+// concerns reports whether a notification of the outbox is about a subscription.
+func concerns(e *event.Event, s *Subscription) bool {
+	return e.Source == operationalSource && e.Header.Get(subjectHeader) == s.ID
 }

@@ -168,7 +168,7 @@ func (r *recovery) next(ctx context.Context, cursor uint64, most int) (page []mi
 // it waits.
 func (r *recovery) look(ctx context.Context, sub *Subscription, m *stream.Stored) (one missed, wanted bool, err error) {
 	e, err := event.Decode(m.Header, m.Data)
-	if err != nil || e.To != "" || !sub.wants(e.Name()) {
+	if err != nil || e.To != "" || !sub.wants(e.Name()) || concerns(e, sub) {
 		return one, false, nil
 	}
 	at := place{seq: m.Seq, stored: m.Time, inParts: stream.SizeInParts(m.Header) > 0}
