@@ -109,11 +109,23 @@ type createKeysetCmd struct {
 }
 
 // Run creates.
-func (c *createKeysetCmd) Run() error { return seal.Create(c.File) }
+func (c *createKeysetCmd) Run(s streams) error {
+	if err := seal.Create(c.File); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(s.err, "%s made: name it in BELAY_KEYSET, and keep a copy apart from the data\n", c.File)
+	return err
+}
 
 type rotateKeysetCmd struct {
 	File string `arg:"" help:"The file to change."`
 }
 
 // Run rotates.
-func (c *rotateKeysetCmd) Run() error { return seal.Rotate(c.File) }
+func (c *rotateKeysetCmd) Run(s streams) error {
+	if err := seal.Rotate(c.File); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(s.err, "%s has another key: restart every outbox with it\n", c.File)
+	return err
+}

@@ -36,7 +36,7 @@ func dataFlag(text string) (json.RawMessage, error) {
 			name = "/dev/stdin"
 		}
 		if data, err = os.ReadFile(name); err != nil {
-			return nil, err
+			return nil, &exitError{fmt.Errorf("--data: %w", err), exitUsage}
 		}
 	}
 	if len(data) == 0 {

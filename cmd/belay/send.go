@@ -82,9 +82,17 @@ func (c *sendCmd) Run(ctx context.Context, s streams) error {
 	}
 	refused, err := c.send(ctx, s.out, send)
 	if err == nil && refused > 0 {
-		err = fmt.Errorf("%d of %d webhooks were not accepted; the log of the ingress says why", refused, c.Count)
+		err = fmt.Errorf("%d of %d webhooks were not accepted; the log of the ingress says why%s", refused, c.Count, c.signer())
 	}
 	return err
+}
+
+// signer tells whose secret was signed with, where nobody has said so.
+func (c *sendCmd) signer() string {
+	if c.configGiven || c.Secret != "" {
+		return ""
+	}
+	return ". They were signed for the demo of serve --dev: --config or --secret says with what else"
 }
 
 // prepare checks the flags and finds what to send: each call makes a new request.

@@ -264,7 +264,11 @@ func (c *testSubscriptionCmd) Run(ctx context.Context, s streams) error {
 	if c.JSON {
 		err = jsonLine(s, t)
 	} else {
-		_, err = fmt.Fprintln(s.out, strings.TrimSpace(fmt.Sprintf("%d %s in %.1f ms %s\n%s", t.Status, t.Reason, t.Milliseconds, t.Detail, t.Body)))
+		status := ""
+		if t.Status > 0 {
+			status = strconv.Itoa(t.Status) + " "
+		}
+		_, err = fmt.Fprintln(s.out, strings.TrimSpace(fmt.Sprintf("%s%s in %.1f ms %s\n%s", status, t.Reason, t.Milliseconds, t.Detail, t.Body)))
 	}
 	if err == nil && (t.Status < 200 || t.Status > 299) {
 		err = &exitError{errors.New("the subscriber did not accept it"), exitFailed}

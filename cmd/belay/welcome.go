@@ -78,7 +78,7 @@ func (n *node) introduction() string {
 	if n.ingress != nil {
 		for i, s := range n.sources {
 			if i == maxIntroduced {
-				say("               … and %d more: belay receivers", len(n.sources)-i)
+				say("               … and %d more: %s %s", len(n.sources)-i, programName(), n.listSources())
 				break
 			}
 			say("  webhooks     %s", sources.URL(n.ingressURL(), s))
@@ -92,7 +92,12 @@ func (n *node) introduction() string {
 		say("  console API  http://%s/v1/deadletters", dialable(n.console.Addr()))
 	}
 	say("  health       http://%s/readyz", dialable(n.Ops.Addr()))
-	if n.ingress != nil && !n.cmd.configGiven {
+	switch {
+	case n.ingress == nil:
+	case n.cmd.configGiven && len(n.sources) > 0:
+		say("\nIn another terminal, send a webhook, signed with the secret of its source:\n")
+		say("  %s send %s --config %s%s", programName(), n.sources[0].Name(), n.cmd.Config, n.ingressFlag())
+	case !n.cmd.configGiven:
 		say("\nIn another terminal, send a genuine GitHub webhook, signed as GitHub signs, and watch this one:\n")
 		say("  %s send github pull_request%s", programName(), n.ingressFlag())
 		say("\nWhat else there are samples of: %s send --list", programName())
@@ -114,6 +119,14 @@ func (n *node) ingressURL() string {
 		scheme = "https://"
 	}
 	return scheme + dialable(n.ingress.Addr()) + n.cmd.Prefix
+}
+
+// listSources is the command that lists them all.
+func (n *node) listSources() string {
+	if n.cmd.configGiven {
+		return "check " + n.cmd.Config
+	}
+	return "receivers"
 }
 
 // ingressFlag is what send needs where it cannot know the address.

@@ -59,7 +59,7 @@ func New() ([]byte, error) {
 // [fs.ErrExist] if there is a file already.
 func Create(path string) error {
 	if _, err := os.Lstat(path); err == nil {
-		return fmt.Errorf("the keyset %s: %w", path, fs.ErrExist)
+		return fmt.Errorf("the keyset %s: %w; belay keyset rotate adds a key to it", path, fs.ErrExist)
 	}
 	manager := keyset.NewManager()
 	if err := addPrimary(manager); err != nil {
