@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -107,30 +106,7 @@ func (c *listLettersCmd) Run(ctx context.Context, s streams) error {
 		head = []string{"ID", "AGE", "TYPE", "EVENT", "STATE", "BY", "WHY"}
 	}
 	l := newListing(s, c.JSON, "no dead letters", head...)
-	next := ""
-	for left := c.Limit; left > 0; {
-		q.Set("limit", strconv.Itoa(min(left, 500)))
-		var page struct {
-			Deadletters []json.RawMessage
-			Next        string
-		}
-		if _, err := api.Call(ctx, http.MethodGet, "/v1/deadletters?"+q.Encode(), nil, &page); err != nil {
-			return err
-		}
-		if err := addAll(l, page.Deadletters, (*shownLetter).columns); err != nil {
-			return err
-		}
-		left -= len(page.Deadletters)
-		if next = page.Next; next == "" {
-			break
-		}
-		q.Set("cursor", next)
-	}
-	err = l.print()
-	if next != "" {
-		fmt.Fprintf(s.err, "there are more: --limit %d\n", 10*c.Limit)
-	}
-	return err
+	return pages(ctx, l, api, "/v1/deadletters", "deadletters", q, c.Limit, (*shownLetter).columns)
 }
 
 func (l *shownLetter) columns() []string {

@@ -20,7 +20,8 @@ type jobsCmd struct {
 
 // Help shows how it is used.
 func (*jobsCmd) Help() string {
-	return `Redrives and discards of many dead letters, and replays, are jobs of the console:
+	return `Redrives and discards of many dead letters, replays, and what belay deliveries
+does to many are jobs, which the console lists:
 
   belay jobs
   belay jobs show 0199c3a2-…
@@ -46,7 +47,7 @@ func (c *listJobsCmd) Run(ctx context.Context, s streams) error {
 	if _, err := api.Call(ctx, http.MethodGet, fmt.Sprintf("/v1/jobs?limit=%d", c.Limit), nil, &page); err != nil {
 		return err
 	}
-	l := newListing(s, c.JSON, "no jobs", "ID", "AGE", "KIND", "CHAIN", "STATE", "DONE", "OF", "SKIPPED")
+	l := newListing(s, c.JSON, "no jobs", "ID", "AGE", "KIND", "OF WHOM", "STATE", "DONE", "OF", "SKIPPED")
 	if err := addAll(l, page.Jobs, func(j *shownJob) []string {
 		return []string{j.ID, ago(j.Created), j.Kind, j.Chain + j.Filter.Chain, j.State, fmt.Sprint(j.Handled), fmt.Sprint(j.Total), fmt.Sprint(j.Skipped)}
 	}); err != nil {
@@ -61,7 +62,7 @@ type oneJob struct {
 }
 
 // job makes a request that is answered with a job.
-func (c *operatorClient) job(ctx context.Context, method, path string) (*shownJob, []byte, error) {
+func (c *apiClient) job(ctx context.Context, method, path string) (*shownJob, []byte, error) {
 	j := new(shownJob)
 	answer, err := c.Call(ctx, method, "/v1/jobs/"+path, nil, j)
 	return j, answer, err
@@ -117,12 +118,12 @@ type shownJob struct {
 	ID, Kind, State, Chain, Error string
 	Total, Handled, Skipped       uint64
 	Created, Ended                time.Time
-	Filter                        struct{ Chain string }
+	Filter                        struct{ Chain, Subscription string }
 }
 
 // follow prints how a job gets on until it has ended. When it is interrupted the job
 // goes on without it.
-func (c *operatorClient) follow(ctx context.Context, s streams, j *shownJob) error {
+func (c *apiClient) follow(ctx context.Context, s streams, j *shownJob) error {
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
 	live := isTerminal(s.err)
@@ -155,7 +156,10 @@ func (c *operatorClient) follow(ctx context.Context, s streams, j *shownJob) err
 		text += fmt.Sprintf(" in %v", j.Ended.Sub(j.Created).Round(time.Millisecond))
 	}
 	if j.Skipped > 0 {
-		text += fmt.Sprintf(", %d skipped, the last one: %s", j.Skipped, j.Error)
+		text += fmt.Sprintf(", %d skipped", j.Skipped)
+	}
+	if j.Error != "" {
+		text += ", the last one: " + j.Error
 	}
 	fmt.Fprintln(s.out, text)
 	return nil
@@ -171,7 +175,7 @@ type jobFlags struct {
 
 // startJob tells how much a job would work on and asks whether to go on; then it
 // makes the job and follows it to its end.
-func (c *operatorClient) startJob(ctx context.Context, s streams, f jobFlags, path string, body map[string]any, verb, what string) error {
+func (c *apiClient) startJob(ctx context.Context, s streams, f jobFlags, path string, body map[string]any, verb, what string) error {
 	body["why"], body["dry_run"] = f.Why, true
 	var found struct{ Total uint64 }
 	answer, err := c.Call(ctx, http.MethodPost, path, body, &found)

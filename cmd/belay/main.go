@@ -47,6 +47,7 @@ type cli struct {
 	Bench         benchCmd         `cmd:"" help:"Measure this machine, under load."`
 	Subscriptions subscriptionsCmd `cmd:"" help:"List and change who is told of notifications."`
 	Notify        notifyCmd        `cmd:"" help:"Tell subscribers of an event."`
+	Deliveries    deliveriesCmd    `cmd:"" help:"Look at what became of notifications; retry, cancel, redrive or recover."`
 	Keys          keysCmd          `cmd:"" help:"List, make and revoke keys of the outbox API."`
 	Keyset        keysetCmd        `cmd:"" help:"Make or rotate the keyset that secrets are encrypted with."`
 	Migrate       migrateCmd       `cmd:"" help:"Create or update the streams and buckets on a NATS server."`

@@ -15,7 +15,16 @@ type outboxFlags struct {
 	URL    string          `name:"api" env:"BELAY_OUTBOX_URL" default:"http://127.0.0.1:8081" help:"The outbox API."`
 	Key    config.Redacted `env:"BELAY_API_KEY" placeholder:"KEY" help:"The API key. Better given as BELAY_API_KEY than as a flag, which every process of the machine can read."`
 	Tenant string          `env:"-" placeholder:"NAME" help:"The tenant, with the operator's key. Default: that of the key."`
-	JSON   bool            `name:"json" env:"-" help:"Print JSON, a line each."`
+	answerFlags
+}
+
+// answers is a client that prints what the API answers.
+func (f outboxFlags) answers() (*apiClient, error) {
+	c, err := f.dial()
+	if err != nil {
+		return nil, err
+	}
+	return &apiClient{f.answerFlags, c}, nil
 }
 
 func (f outboxFlags) dial() (*client.Client, error) {

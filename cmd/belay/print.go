@@ -2,16 +2,21 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
+	"net/url"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/belay-hooks/belay/pkg/client"
 )
 
 // table writes lines of columns.
@@ -42,6 +47,32 @@ func (l *listing) add(shown any, columns ...string) error {
 	}
 	l.lines = append(l.lines, columns)
 	return nil
+}
+
+// pages lists up to so many of a list of the API, whose field has this name, and prints
+// them. It says where there are more.
+func pages[T any](ctx context.Context, l *listing, api *apiClient, path, field string, q url.Values, limit int, columns func(*T) []string) error {
+	next := ""
+	for left := limit; left > 0; {
+		q.Set("limit", strconv.Itoa(min(left, 500)))
+		var page []json.RawMessage
+		var err error
+		if page, next, err = client.Page[json.RawMessage](ctx, api.Client, path, field, q); err != nil {
+			return err
+		}
+		if err := addAll(l, page, columns); err != nil {
+			return err
+		}
+		if left -= len(page); next == "" {
+			break
+		}
+		q.Set("cursor", next)
+	}
+	err := l.print()
+	if next != "" {
+		fmt.Fprintf(l.s.err, "there are more: --limit %d\n", 10*limit)
+	}
+	return err
 }
 
 // addAll takes what the API has listed, each as it came.

@@ -41,7 +41,7 @@ func (c *manyLetters) run(ctx context.Context, s streams, kind string, body map[
 	return api.startJob(ctx, s, c.jobFlags, "/v1/jobs", body, kind, "dead letters")
 }
 
-func (c *manyLetters) each(ctx context.Context, s streams, api *operatorClient, kind string, body map[string]any) error {
+func (c *manyLetters) each(ctx context.Context, s streams, api *apiClient, kind string, body map[string]any) error {
 	for _, id := range c.IDs {
 		var l shownLetter
 		answer, err := api.Call(ctx, http.MethodPost, "/v1/deadletters/"+url.PathEscape(id)+"/"+kind, body, &l)

@@ -16,6 +16,7 @@ type subscriptionsCmd struct {
 	List   listSubscriptionsCmd  `cmd:"" default:"withargs" help:"List them."`
 	Create createSubscriptionCmd `cmd:"" help:"Create one, and print its secret."`
 	Show   showSubscriptionCmd   `cmd:"" help:"Show one."`
+	Health healthSubscriptionCmd `cmd:"" help:"Tell how its endpoint does."`
 	Update updateSubscriptionCmd `cmd:"" help:"Change some settings of one."`
 	Pause  pauseSubscriptionCmd  `cmd:"" help:"Pause one: it gets nothing of what is notified meanwhile."`
 	Resume resumeSubscriptionCmd `cmd:"" help:"Resume one that is paused or was disabled."`
@@ -33,7 +34,8 @@ func (*subscriptionsCmd) Help() string {
   belay subscriptions test sub_…
   belay subscriptions update sub_… --rate-limit 5 --when 'body.amount > 100'
   belay subscriptions update sub_… --unset when
-  belay subscriptions rotate sub_… --overlap 48h`
+  belay subscriptions rotate sub_… --overlap 48h
+  belay subscriptions health sub_…`
 }
 
 // settingFlags are the settings of a subscription.
@@ -193,6 +195,37 @@ type showSubscriptionCmd struct{ oneSubscription }
 // Run shows.
 func (c *showSubscriptionCmd) Run(ctx context.Context, s streams) error {
 	return c.with(s, func(api *client.Client) (*client.Subscription, error) { return api.Get(ctx, c.ID) })
+}
+
+type healthSubscriptionCmd struct{ oneSubscription }
+
+// Run tells.
+func (c *healthSubscriptionCmd) Run(ctx context.Context, s streams) error {
+	api, err := c.dial()
+	if err != nil {
+		return err
+	}
+	h, err := api.Health(ctx, c.ID)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return jsonLine(s, h)
+	}
+	lines := [][]string{{"state", h.State}, {"last 24 h", fmt.Sprintf("%d delivered, %d failed", h.Delivered, h.Failed)}}
+	add := func(name string, at time.Time) {
+		if !at.IsZero() {
+			lines = append(lines, []string{name, at.Local().Format(time.RFC3339)})
+		}
+	}
+	add("last delivered", h.LastDelivered)
+	add("failing since", h.FailingSince)
+	add(map[bool]string{true: "disabled", false: "disabled if so until"}[h.State == "disabled"], h.DisabledAt)
+	if err := table(s.out, lines); err != nil || h.LastFailure == nil {
+		return err
+	}
+	printAttempt(s, h.LastFailure)
+	return nil
 }
 
 type updateSubscriptionCmd struct {

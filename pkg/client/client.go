@@ -1,5 +1,5 @@
-// Package client calls the REST API of an outbox: subscriptions, notifications and
-// API keys. What the API takes and answers stands in its /v1/openapi.yaml.
+// Package client calls the REST API of an outbox: subscriptions, notifications,
+// deliveries and API keys. What the API takes and answers stands in its /v1/openapi.yaml.
 //
 //	c, err := client.New("http://127.0.0.1:8081", os.Getenv("BELAY_API_KEY"))
 //	sub, err := c.Create(ctx, client.Settings{URL: "https://example.com/hook", Filters: []string{"deploy.*"}})

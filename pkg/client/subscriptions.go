@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"iter"
 	"net/http"
 	"net/url"
@@ -55,28 +56,46 @@ func one(id, verb string) string { return subscriptions + "/" + url.PathEscape(i
 // Subscriptions are all of the tenant, by the time they were made. The sequence
 // ends with the first error.
 func (c *Client) Subscriptions(ctx context.Context) iter.Seq2[*Subscription, error] {
-	return func(yield func(*Subscription, error) bool) {
-		query := url.Values{"limit": {"500"}}
+	return pages[Subscription](ctx, c, subscriptions, "subscriptions", url.Values{})
+}
+
+// pages are all entries of a list, whose field has this name.
+func pages[T any](ctx context.Context, c *Client, path, field string, query url.Values) iter.Seq2[*T, error] {
+	return func(yield func(*T, error) bool) {
+		query.Set("limit", "500")
 		for {
-			var page struct {
-				Subscriptions []*Subscription
-				Next          string
-			}
-			if _, err := c.Call(ctx, http.MethodGet, subscriptions+"?"+query.Encode(), nil, &page); err != nil {
+			entries, next, err := Page[T](ctx, c, path, field, query)
+			if err != nil {
 				yield(nil, err)
 				return
 			}
-			for _, s := range page.Subscriptions {
-				if !yield(s, nil) {
+			for i := range entries {
+				if !yield(&entries[i], nil) {
 					return
 				}
 			}
-			if page.Next == "" {
+			if next == "" {
 				return
 			}
-			query.Set("cursor", page.Next)
+			query.Set("cursor", next)
 		}
 	}
+}
+
+// Page is one page of a list, whose field has this name, and the cursor of the next
+// one; empty on the last.
+func Page[T any](ctx context.Context, c *Client, path, field string, query url.Values) (entries []T, next string, err error) {
+	var page map[string]json.RawMessage
+	if _, err := c.Call(ctx, http.MethodGet, path+"?"+query.Encode(), nil, &page); err != nil {
+		return nil, "", err
+	}
+	if err := json.Unmarshal(page[field], &entries); err != nil {
+		return nil, "", fmt.Errorf("read the field %s of the answer: %w", field, err)
+	}
+	if raw, more := page["next"]; more {
+		err = json.Unmarshal(raw, &next)
+	}
+	return entries, next, err
 }
 
 func (c *Client) subscription(ctx context.Context, method, path string, body any) (*Subscription, error) {
