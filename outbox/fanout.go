@@ -67,8 +67,8 @@ func (f *fanout) handle(ctx context.Context, h *stream.Held) {
 //	deliveries, many in batches, each with its cursor → DONE → ack → purge the cursors
 //
 // A crash before DONE resumes behind the last cursor of each shard, and looks for what
-// of a few is written; one after it finds the notification in the ledger. A cursor that is left over harms nobody:
-// it names a message that is never handled again.
+// of a few is written; one after it finds the notification in the ledger. A cursor
+// that is left over harms nobody: it names a message that is never handled again.
 func (f *fanout) settle(ctx context.Context, h *stream.Held) error {
 	e, err := event.Decode(h.Header, h.Data)
 	if err != nil {

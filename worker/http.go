@@ -22,8 +22,9 @@ import (
 // forward is the built-in handler http: it posts the event to an address, the
 // body byte for byte, with the headers that were kept of the request.
 //
-// 2xx goes on with the chain, or ends it with the answer as its Response. 429 and 503 with Retry-After wait for as long as
-// it says; everything else is tried again as the policy says.
+// 2xx goes on with the chain, or ends it with the answer as its Response. 429 and 503
+// with Retry-After wait for as long as it says; everything else is tried again as the
+// policy says.
 type forward struct {
 	client  *http.Client
 	url     string

@@ -4,12 +4,14 @@
 // The path of an event, one file a hop:
 //
 //	worker.go    Worker: the chains that run
-//	runner.go    runner: a chain's consumers, and what each event needs
+//	runner.go    runner: a chain's consumers
+//	handle.go    handle: an event from its message to its settlement
 //	execute.go   execute: the handlers in order, to an outcome
-//	ordered.go   the shards of an ordered chain: lines.go, a line of events for a key
+//	ordered.go   the shards of an ordered chain: lines.go, a line of events for a key;
+//	             ordered_handle.go, the first of a line
 //	answer.go    answer: the outcome to the sender, where it waits for the chain
 //	replay.go    replay: stored events once more, as operators order
-//	settle.go    settle: the outcome to durable writes and an ack
+//	settle.go    settle: the outcome to durable writes and an ack; bury.go, to a dead letter
 //	progress.go  progress: where a chain stands in an event that failed
 //	poison.go    events that end the process which handles them
 //	pause.go     the gate of a chain that an operator pauses

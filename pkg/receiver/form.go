@@ -34,14 +34,14 @@ import (
 //	{signature}    in an answer: what its Proof signs
 //
 // The key * in a path of JSON stands for every item of an array, and an element of
-// XML, a field and a parameter may stand there several times. Several values that are not the same are the
-// word batch in the name of an event, a list in an id (above 256 bytes its hash),
-// and nothing elsewhere.
+// XML, a field and a parameter may stand there several times. Several values that
+// are not the same are the word batch in the name of an event, a list in an id (above
+// 256 bytes its hash), and nothing elsewhere.
 //
 // A brace that no lower-case letter follows stands for itself. A placeholder
 // that finds nothing, or an empty value, makes its whole template absent, unless
-// a question mark ends its name: {json:a.b?}. Where several templates are allowed, the first that is not absent is taken; a
-// single one may be written without the list.
+// a question mark ends its name: {json:a.b?}. Where several templates are allowed,
+// the first that is not absent is taken; a single one may be written without the list.
 type Form struct {
 	// Slug is the receiver's name in configuration and URLs: the file's name.
 	Slug string `yaml:"-"`
