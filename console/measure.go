@@ -20,6 +20,8 @@ type chainMetrics struct {
 	backlog, held, lag         *prometheus.GaugeVec
 	parked, paused, unattended *prometheus.GaugeVec
 	off                        *prometheus.GaugeVec
+	bytes, limit               *prometheus.GaugeVec
+	replicas, missing          *prometheus.GaugeVec
 	measured                   prometheus.Gauge
 }
 
@@ -36,6 +38,10 @@ func newChainMetrics(r prometheus.Registerer) *chainMetrics {
 		paused:     gauge("belay_chain_paused", "1 for a chain that is paused.", "chain"),
 		unattended: gauge("belay_chain_unattended", "1 for a chain that no worker runs: it was removed, or its workers are down.", "chain"),
 		off:        gauge("belay_source_switched_off", "1 for a source whose webhooks are answered 410.", "source"),
+		bytes:      gauge("belay_stream_bytes", "What a stream holds.", "stream"),
+		limit:      gauge("belay_stream_limit_bytes", "What a stream may hold; 0: what the disk does.", "stream"),
+		replicas:   gauge("belay_stream_replicas", "Servers that are to hold a stream.", "stream"),
+		missing:    gauge("belay_stream_replicas_missing", "Servers that are to hold a stream and are away or behind.", "stream"),
 		measured:   f.NewGauge(prometheus.GaugeOpts{Name: "belay_chain_measured_timestamp_seconds", Help: "When the console has asked the broker for these numbers last."}),
 	}
 }
@@ -76,7 +82,17 @@ func (s *Server) measureChains(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	volumes, err := s.broker.Volumes(ctx)
+	if err != nil {
+		return err
+	}
 	m := s.metrics
+	for _, v := range volumes {
+		m.bytes.WithLabelValues(v.Stream).Set(float64(v.Bytes))
+		m.limit.WithLabelValues(v.Stream).Set(float64(v.Limit))
+		m.replicas.WithLabelValues(v.Stream).Set(float64(v.Replicas))
+		m.missing.WithLabelValues(v.Stream).Set(float64(v.Replicas - v.Current))
+	}
 	for _, v := range []*prometheus.GaugeVec{m.backlog, m.held, m.lag, m.parked, m.paused, m.unattended, m.off} {
 		v.Reset() // of chains that are gone nothing stays
 	}

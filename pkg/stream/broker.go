@@ -202,15 +202,7 @@ func (b *Broker) complete(ctx context.Context, shards int) error {
 	if shards == 0 {
 		return errors.New(`the broker holds no streams of Belay yet: run "belay migrate"`)
 	}
-	t := Topology{Shards: shards}.withDefaults()
-	var names []string
-	for _, s := range t.streams() {
-		names = append(names, s.Name)
-	}
-	for _, kv := range t.buckets() {
-		names = append(names, bucketStream(kv.Bucket))
-	}
-	for _, name := range names {
+	for _, name := range streamNames(shards) {
 		_, err := b.js.Stream(ctx, name)
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
 			return fmt.Errorf(`the broker does not hold the stream %s yet, which this version needs: run "belay migrate"`, name)

@@ -88,6 +88,41 @@ func TestOpenWaitsForTheWholeTopology(t *testing.T) {
 	}
 }
 
+func TestVolumes(t *testing.T) {
+	b := testbroker.Start(t).Connect()
+	if err := b.Migrate(t.Context(), stream.Topology{Shards: 2, MaxBytes: 2 << 20}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Publish(t.Context(), stream.Message{Subject: "belay.in.1.github.default.push", Data: make([]byte, 1000)}); err != nil {
+		t.Fatal(err)
+	}
+	all, err := b.Volumes(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, v := range all {
+		if v.Replicas != 1 || v.Current != 1 {
+			t.Errorf("%s has %d of %d servers", v.Stream, v.Current, v.Replicas)
+		}
+		switch v.Stream {
+		case "IN_1":
+			found++
+			if v.Bytes < 1000 || v.Limit != 1<<20 {
+				t.Errorf("got %+v", v)
+			}
+		case "KV_STATE":
+			found++
+			if v.Limit != 0 {
+				t.Errorf("got %+v", v)
+			}
+		}
+	}
+	if found != 2 {
+		t.Errorf("IN_1 or KV_STATE is missing in %+v", all)
+	}
+}
+
 func TestBatchIsStoredWhole(t *testing.T) {
 	b := testbroker.New(t)
 	var batch []stream.Message

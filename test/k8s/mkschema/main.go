@@ -4,6 +4,9 @@
 // keeps what the kinds below need, without its descriptions.
 //
 //	go run ./mkschema schemas
+//
+// With --definitions it prints the paths of the definitions of custom resources, for
+// kubectl apply.
 package main
 
 import (
@@ -48,7 +51,11 @@ func main() {
 	if len(os.Args) != 2 {
 		log.Fatal("want the directory to write to")
 	}
-	if err := run(os.Args[1]); err != nil {
+	do := run
+	if os.Args[1] == "--definitions" {
+		do = printDefinitions
+	}
+	if err := do(os.Args[1]); err != nil {
 		log.Fatal(err)
 	}
 }
@@ -111,17 +118,37 @@ func writeCustom(dir string, text []byte) error {
 	return nil
 }
 
+func printDefinitions(string) error {
+	for module, files := range custom {
+		dir, err := download(module)
+		if err != nil {
+			return err
+		}
+		for _, file := range files {
+			fmt.Println(filepath.Join(dir, file))
+		}
+	}
+	return nil
+}
+
 // read is a file of a module.
 func read(module, file string) ([]byte, error) {
-	out, err := exec.Command("go", "mod", "download", "-json", module).Output()
+	dir, err := download(module)
 	if err != nil {
-		return nil, fmt.Errorf("go mod download %s: %w\n%s", module, err, out)
-	}
-	var at struct{ Dir string }
-	if err := json.Unmarshal(out, &at); err != nil {
 		return nil, err
 	}
-	return os.ReadFile(filepath.Join(at.Dir, file))
+	return os.ReadFile(filepath.Join(dir, file))
+}
+
+// download is the directory of a module.
+func download(module string) (string, error) {
+	out, err := exec.Command("go", "mod", "download", "-json", module).Output()
+	if err != nil {
+		return "", fmt.Errorf("go mod download %s: %w\n%s", module, err, out)
+	}
+	var at struct{ Dir string }
+	err = json.Unmarshal(out, &at)
+	return at.Dir, err
 }
 
 func write(dir, group, version, kind string, schema object) error {
