@@ -7,6 +7,7 @@ import (
 
 	"github.com/gorilla/mux"
 
+	"github.com/belay-hooks/belay/internal/expression"
 	"github.com/belay-hooks/belay/internal/rest"
 )
 
@@ -52,9 +53,12 @@ func (a *api) paths() map[string]verbs {
 		"/v1/jobs/{id}/pause":        {http.MethodPost: a.changeJob("pause")},
 		"/v1/jobs/{id}/resume":       {http.MethodPost: a.changeJob("resume")},
 		"/v1/jobs/{id}/cancel":       {http.MethodPost: a.changeJob("cancel")},
-		"/v1/notifications":          {http.MethodPost: a.notify},
+		notificationsPath:            {http.MethodPost: a.notify},
 	}
 }
+
+// notificationsPath is where notifications are taken.
+const notificationsPath = "/v1/notifications"
 
 // verbs are the methods of a path.
 type verbs = rest.VerbsOf[caller]
@@ -74,6 +78,10 @@ func (a *api) notify(w http.ResponseWriter, r *http.Request, who caller) error {
 	if err := who.may(accessWrite); err != nil {
 		return err
 	}
+	when, err := predicate(r)
+	if err != nil {
+		return err
+	}
 	body, err := rest.ReadBody(w, r, maxNotificationBody)
 	if err != nil {
 		return err
@@ -82,6 +90,7 @@ func (a *api) notify(w http.ResponseWriter, r *http.Request, who caller) error {
 	if err != nil {
 		return err
 	}
+	e.When = when
 	if err := a.backlog.refusal(); err != nil {
 		return err
 	}
@@ -97,4 +106,18 @@ func (a *api) notify(w http.ResponseWriter, r *http.Request, who caller) error {
 		"tenant", who.tenant, "by", who.key, "bytes", len(e.Body), "duplicate", receipt.Duplicate)
 	rest.WriteJSON(w, http.StatusAccepted, "application/json", accepted{ID: e.ID, Duplicate: receipt.Duplicate})
 	return nil
+}
+
+// predicate reads which subscriptions a notification is for.
+func predicate(r *http.Request) (string, error) {
+	q := rest.NewQuery(r)
+	when := q.Text("when")
+	if when != "" {
+		if detail := rest.BadText(when, maxWhen); detail != "" {
+			q.Bad("when", detail)
+		} else if _, err := expression.NewPredicate(when); err != nil {
+			q.Bad("when", err.Error())
+		}
+	}
+	return when, q.Err()
 }

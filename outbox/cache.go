@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/belay-hooks/belay/pkg/event"
 	"github.com/belay-hooks/belay/pkg/stream"
 )
 
@@ -150,23 +151,26 @@ func (c *contents) remove(key string) {
 
 func bySubscriptionID(s *Subscription, id string) int { return strings.Compare(s.ID, id) }
 
-// match returns the subscriptions of a tenant that want events of a type, by
-// their id.
+// match returns the subscriptions of a tenant, or of all ([event.AllTenants]), that
+// want events of a type, by their id.
 func (c *cache) match(tenant, eventType string) []*Subscription {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	t := c.all.tenants[tenant]
-	if t == nil {
-		return nil
-	}
 	var found []*Subscription
-	t.index.match(eventType, func(some []*Subscription) {
+	take := func(some []*Subscription) {
 		for _, s := range some {
 			if s.takes() {
 				found = append(found, s)
 			}
 		}
-	})
+	}
+	if tenant == event.AllTenants {
+		for _, t := range c.all.tenants {
+			t.index.match(eventType, take)
+		}
+	} else if t := c.all.tenants[tenant]; t != nil {
+		t.index.match(eventType, take)
+	}
 	slices.SortFunc(found, func(a, b *Subscription) int { return strings.Compare(a.ID, b.ID) })
 	return slices.Compact(found)
 }

@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"github.com/belay-hooks/belay/internal/rest"
+	"github.com/belay-hooks/belay/pkg/event"
 )
 
 // access is what a key's holder may do, each including those before it.
@@ -35,8 +36,11 @@ func (c caller) may(need access) error {
 }
 
 // tenantHeader names the tenant that an operator's call is for; without it that is
-// the default one.
-const tenantHeader = "Belay-Tenant"
+// the default one. For a notification * stands for all.
+const (
+	tenantHeader = "Belay-Tenant"
+	everyTenant  = "*"
+)
 
 // caller finds out who makes a request: by a key of the environment, which is the
 // operator's where it names no tenant, or by one of the bucket.
@@ -63,7 +67,12 @@ func (a *api) caller(r *http.Request) (caller, error) {
 	} else {
 		return caller{}, rest.Unauthorized("the API key is not known")
 	}
-	return who.in(r.Header.Get(tenantHeader))
+	tenant := r.Header.Get(tenantHeader)
+	if tenant == everyTenant && r.URL.Path == notificationsPath && who.access == accessOperator {
+		who.tenant = event.AllTenants
+		return who, nil
+	}
+	return who.in(tenant)
 }
 
 // in is the caller for the tenant that a request names.

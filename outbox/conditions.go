@@ -1,6 +1,8 @@
 package outbox
 
 import (
+	"encoding/json"
+	"slices"
 	"sync"
 
 	"github.com/belay-hooks/belay/internal/expression"
@@ -13,8 +15,9 @@ const maxConditions = 2000
 
 // conditions are those of subscriptions, compiled. Those of one text share one.
 type conditions struct {
-	mu     sync.Mutex
-	byText map[string]*expression.Condition
+	mu      sync.Mutex
+	byText  map[string]*expression.Condition
+	compile func(text string) (*expression.Condition, error)
 }
 
 func (c *conditions) get(text string) (*expression.Condition, error) {
@@ -24,7 +27,7 @@ func (c *conditions) get(text string) (*expression.Condition, error) {
 	if have != nil {
 		return have, nil
 	}
-	made, err := expression.NewCondition(text)
+	made, err := c.compile(text)
 	if err != nil {
 		return nil, err
 	}
@@ -43,26 +46,59 @@ func (c *conditions) get(text string) (*expression.Condition, error) {
 	return made, nil
 }
 
-// hold leaves those subscriptions whose condition holds for the event. One that
-// cannot be evaluated, as for a field that the data does not have, does not hold.
-func (c *conditions) hold(subs []*Subscription, e *event.Event) []*Subscription {
-	var reading *expression.Reading
-	kept := subs[:0]
-	for _, s := range subs {
-		if s.When == "" {
-			kept = append(kept, s)
-			continue
-		}
-		condition, err := c.get(s.When)
-		if err != nil {
-			continue
-		}
-		if reading == nil {
-			reading = expression.Read(e)
-		}
-		if holds, err := reading.Holds(condition); err == nil && holds {
-			kept = append(kept, s)
+// matcher knows the conditions of subscriptions, and the predicates of notifications.
+type matcher struct{ conditions, predicates conditions }
+
+func newMatcher() *matcher {
+	return &matcher{
+		conditions: conditions{compile: expression.NewCondition},
+		predicates: conditions{compile: expression.NewPredicate},
+	}
+}
+
+// asks reports whether somebody asks for more than the type of an event.
+func asks(subs []*Subscription, e *event.Event) bool {
+	return e.When != "" || slices.ContainsFunc(subs, func(s *Subscription) bool { return s.When != "" })
+}
+
+// hold leaves those subscriptions whose condition holds for the event, and that the
+// event is for. A condition that cannot be evaluated, as for a field that the data does
+// not have, does not hold.
+func (m *matcher) hold(subs []*Subscription, e *event.Event) []*Subscription {
+	if !asks(subs, e) {
+		return subs
+	}
+	reading := expression.Read(e)
+	return slices.DeleteFunc(subs, func(s *Subscription) bool {
+		return !holds(&m.conditions, s.When, reading.Holds) ||
+			!holds(&m.predicates, e.When, func(c *expression.Condition) (bool, error) { return reading.HoldsFor(c, s.fields()) })
+	})
+}
+
+// holds evaluates a condition; an empty one holds.
+func holds(c *conditions, text string, evaluate func(*expression.Condition) (bool, error)) bool {
+	if text == "" {
+		return true
+	}
+	condition, err := c.get(text)
+	if err != nil {
+		return false
+	}
+	holds, err := evaluate(condition)
+	return err == nil && holds
+}
+
+// fields are what a predicate may ask of a subscription: nothing that is secret.
+func (s *Subscription) fields() map[string]any {
+	properties := make(map[string]any, len(s.Properties))
+	for name, raw := range s.Properties {
+		var value any
+		if json.Unmarshal(raw, &value) == nil {
+			properties[name] = value
 		}
 	}
-	return kept
+	return map[string]any{
+		"id": s.ID, "tenant": s.Tenant, "description": s.Description, "url": s.URL, "host": hostOf(s.URL),
+		"filters": s.Filters, "properties": properties,
+	}
 }

@@ -103,9 +103,9 @@ func timeOf(id string) (time.Time, error) {
 // place. The body may stay there.
 func newDelivery(e *event.Event, at place, s *Subscription) *delivery {
 	d := &delivery{id: deliveryID(e, at.stored, s.ID), subscription: s.ID, attempt: 1, notified: at.seq, event: e}
-	if away := len(e.Body) > maxInline || at.inParts; away || e.Tenant != s.Tenant {
+	if away := len(e.Body) > maxInline || at.inParts; away || e.Tenant != s.Tenant || e.When != "" {
 		mine := *e
-		mine.Tenant = s.Tenant
+		mine.Tenant, mine.When = s.Tenant, ""
 		if d.event = &mine; away {
 			mine.Body, d.body = nil, at.seq
 		}

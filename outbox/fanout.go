@@ -31,15 +31,15 @@ const (
 // fanout turns a notification into one delivery for each subscription that
 // wants it.
 type fanout struct {
-	broker     *stream.Broker
-	ledger     *stream.Ledger
-	cache      *cache
-	conditions *conditions
-	history    history
-	out        []*batches // of each OUT stream
-	chunk      int        // deliveries that are written at once
-	metrics    *metrics
-	log        *slog.Logger
+	broker  *stream.Broker
+	ledger  *stream.Ledger
+	cache   *cache
+	matcher *matcher
+	history history
+	out     []*batches // of each OUT stream
+	chunk   int        // deliveries that are written at once
+	metrics *metrics
+	log     *slog.Logger
 }
 
 // handle fans out the notification that h holds, and settles it.
@@ -163,8 +163,7 @@ func (f *fanout) wanting(ctx context.Context, h *stream.Held, e *event.Event) ([
 		return []*Subscription{onlyFor(e)}, nil
 	}
 	subs := slices.DeleteFunc(f.cache.match(e.Tenant, e.Name()), func(s *Subscription) bool { return concerns(e, s) })
-	asks := func(s *Subscription) bool { return s.When != "" }
-	if h.InParts() && slices.ContainsFunc(subs, asks) {
+	if h.InParts() && asks(subs, e) {
 		whole, err := f.broker.Event(ctx, h)
 		switch {
 		case err == nil:
@@ -173,7 +172,7 @@ func (f *fanout) wanting(ctx context.Context, h *stream.Held, e *event.Event) ([
 			return nil, err
 		}
 	}
-	return f.conditions.hold(subs, e), nil
+	return f.matcher.hold(subs, e), nil
 }
 
 // batch is the deliveries of a chunk and the cursor that says that they are

@@ -50,7 +50,7 @@ type Server struct {
 	subscriptions *subscriptions
 	types         catalogue
 	ring          keyring
-	conditions    conditions
+	matcher       *matcher
 	client        *client
 	lanes         *lanes
 	backlog       *backlog
@@ -76,6 +76,7 @@ func New(c Config, b *stream.Broker, log *slog.Logger, reg prometheus.Registerer
 			most:   c.MaxSubscriptionBytes,
 		},
 		client:  newClient(c),
+		matcher: newMatcher(),
 		lanes:   newLanes(c.Attempts, c.Concurrency),
 		backlog: newBacklog(b, c.MaxParked, log),
 	}
@@ -265,7 +266,7 @@ func (s *Server) fanout() *fanout {
 	}
 	return &fanout{
 		out: out, history: s.history,
-		broker: s.broker, conditions: &s.conditions, ledger: s.broker.MarkedLedger(fanoutLedger, 0), cache: s.subscriptions.cache,
+		broker: s.broker, matcher: s.matcher, ledger: s.broker.MarkedLedger(fanoutLedger, 0), cache: s.subscriptions.cache,
 		chunk: s.config.chunk, metrics: s.metrics, log: s.log,
 	}
 }

@@ -16,7 +16,7 @@ import (
 func (s *Server) drive(ctx context.Context) {
 	s.board.Drive(ctx, s.log, func(ctx context.Context, d *jobs.Driver, j *standing.Job) error {
 		if j.Kind == standing.JobRecover {
-			return s.history.recover(ctx, d, j, &s.conditions)
+			return s.history.recover(ctx, d, j, s.matcher)
 		}
 		return s.history.redeliver(ctx, d, j)
 	}, standing.JobRedeliver, standing.JobRecover)
@@ -102,11 +102,11 @@ func (m missed) String() string { return m.id }
 // recovery sends a subscription what it wanted and has not got.
 type recovery struct {
 	history
-	job        *standing.Job
-	conditions *conditions
-	patterns   []event.Pattern
-	done       map[string]bool // deliveries that have ended: delivered, gone, cancelled
-	read       uint64          // the last record that was read of them
+	job      *standing.Job
+	matcher  *matcher
+	patterns []event.Pattern
+	done     map[string]bool // deliveries that have ended: delivered, gone, cancelled
+	read     uint64          // the last record that was read of them
 }
 
 // endedVerdicts are those after which nothing is missed.
@@ -114,8 +114,8 @@ var endedVerdicts = []decision{delivered, gone, cancelled}
 
 // recover sends what was notified since the job's time, as the subscription is now:
 // what it was too late for, what it was paused or disabled for, and what was given up.
-func (h history) recover(ctx context.Context, d *jobs.Driver, j *standing.Job, c *conditions) error {
-	r := &recovery{history: h, job: j, conditions: c, done: make(map[string]bool)}
+func (h history) recover(ctx context.Context, d *jobs.Driver, j *standing.Job, m *matcher) error {
+	r := &recovery{history: h, job: j, matcher: m, done: make(map[string]bool)}
 	return jobs.Pages(ctx, d, j, r.next, r.settle)
 }
 
@@ -172,12 +172,12 @@ func (r *recovery) look(ctx context.Context, sub *Subscription, m *stream.Stored
 		return one, false, nil
 	}
 	at := place{seq: m.Seq, stored: m.Time, inParts: stream.SizeInParts(m.Header) > 0}
-	if at.inParts && sub.When != "" {
+	if at.inParts && asks([]*Subscription{sub}, e) {
 		if e, err = r.broker.ReadEvent(ctx, m); err != nil {
 			return one, false, err
 		}
 	}
-	if len(r.conditions.hold([]*Subscription{sub}, e)) == 0 {
+	if len(r.matcher.hold([]*Subscription{sub}, e)) == 0 {
 		return one, false, nil
 	}
 	one = missed{id: deliveryID(e, at.stored, sub.ID), event: e, place: at}

@@ -109,6 +109,10 @@ func outboxTools(tool func(args ...string) string, c *cluster) {
 		{"subscriptions", "pause", sub},
 		{"subscriptions", "resume", sub},
 		{"notify", "another.thing", "--data", "{}", "--id", "1"},
+		{"deliveries"},
+		{"deliveries", "redrive", "--all", "--yes"},
+		{"deliveries", "recover", sub, "--since", "1h", "--yes"},
+		{"subscriptions", "health", sub},
 		{"subscriptions", "delete", sub},
 		{"keys"},
 	} {

@@ -14,6 +14,7 @@ type notifyCmd struct {
 	Type   string `arg:"" help:"The event type: deploy.done."`
 	Data   string `env:"-" placeholder:"JSON" help:"The data: JSON, @file, or @- for the standard input."`
 	ID     string `env:"-" placeholder:"ID" help:"The id: the same source and id are sent once. Default: a new one."`
+	When   string `env:"-" placeholder:"CEL" help:"Only subscriptions that meet it: subscription.properties.plan == 'pro'."`
 	Source string `env:"-" default:"/belay/notify" help:"Where the event comes from, a URI."`
 }
 
@@ -23,7 +24,10 @@ func (*notifyCmd) Help() string {
 
   belay notify deploy.done --data '{"version": "1.4"}'
   belay notify deploy.done --data @deploy.json --id deploy-1207
-  belay notify invoice.paid --tenant acme --data @-`
+  belay notify invoice.paid --tenant acme --data @-
+  belay notify maintenance.planned --tenant '*' --when "subscription.properties.region == 'eu'"
+
+The operator's key may notify the subscribers of every tenant: --tenant '*'.`
 }
 
 // Run notifies.
@@ -36,7 +40,7 @@ func (c *notifyCmd) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
-	n := client.Notification{ID: c.ID, Source: c.Source, Type: c.Type, Data: data}
+	n := client.Notification{ID: c.ID, Source: c.Source, Type: c.Type, Data: data, When: c.When}
 	if n.ID == "" {
 		n.ID = uuid.NewString()
 	}

@@ -57,9 +57,24 @@ var environment = sync.OnceValues(func() (*cel.Env, error) {
 	return cel.NewEnv(options...)
 })
 
+// withSubscription is what predicates may name: the subscription too.
+var withSubscription = sync.OnceValues(func() (*cel.Env, error) {
+	env, err := environment()
+	if err != nil {
+		return nil, err
+	}
+	return env.Extend(cel.Variable("subscription", cel.MapType(cel.StringType, cel.DynType)))
+})
+
 // NewCondition compiles a condition in CEL (https://cel.dev), and checks its types
 // and what it may cost. The error is an [*Error].
-func NewCondition(text string) (*Condition, error) {
+func NewCondition(text string) (*Condition, error) { return compile(text, environment) }
+
+// NewPredicate is [NewCondition] for a condition that may name the subscription too:
+// see [Reading.HoldsFor].
+func NewPredicate(text string) (*Condition, error) { return compile(text, withSubscription) }
+
+func compile(text string, environment func() (*cel.Env, error)) (*Condition, error) {
 	if err := checkText(text); err != nil {
 		return nil, err
 	}
@@ -117,6 +132,12 @@ func (r *Reading) Holds(c *Condition) (bool, error) {
 	return holds, nil
 }
 
+// HoldsFor is [Reading.Holds] of a predicate for a subscription: its fields by name.
+func (r *Reading) HoldsFor(c *Condition, subscription map[string]any) (bool, error) {
+	r.seen.subscription = subscription
+	return r.Holds(c)
+}
+
 // hint says what helps against the usual error.
 func hint(err error) string {
 	text := firstLine(err.Error())
@@ -171,9 +192,10 @@ func offset(text string, line, column int) int {
 // activation finds what a condition names, when it asks for it: the body is parsed
 // for those alone that look into it.
 type activation struct {
-	event *event.Event
-	body  any
-	read  bool
+	event        *event.Event
+	subscription map[string]any
+	body         any
+	read         bool
 }
 
 // ResolveName finds a variable.
@@ -188,6 +210,8 @@ func (a *activation) ResolveName(name string) (any, bool) {
 		return headers(a.event), true
 	case "values":
 		return values(a.event), true
+	case "subscription":
+		return a.subscription, a.subscription != nil
 	}
 	if attribute, ok := strings.CutPrefix(name, "event."); ok {
 		if of, ok := attributes[attribute]; ok {

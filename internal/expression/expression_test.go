@@ -81,6 +81,32 @@ func TestConditionHolds(t *testing.T) {
 	}
 }
 
+func TestPredicateHolds(t *testing.T) {
+	e := &event.Event{ID: "1", Type: "t", ContentType: "application/json", Body: []byte(`{"n":3}`)}
+	subscription := map[string]any{"id": "sub_1", "filters": []string{"a.*"}, "properties": map[string]any{"plan": "pro", "seats": 4.0}}
+	for _, c := range []struct {
+		text string
+		want bool
+	}{
+		{`subscription.id == "sub_1" && event.type == "t"`, true},
+		{`subscription.properties.seats > body.n`, true},
+		{`"a.*" in subscription.filters`, true},
+		{`subscription.properties.plan == "free"`, false},
+		{`has(subscription.properties.nope)`, false},
+	} {
+		p, err := expression.NewPredicate(c.text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := expression.Read(e).HoldsFor(p, subscription); err != nil || got != c.want {
+			t.Errorf("%s: %v, %v", c.text, got, err)
+		}
+	}
+	if _, err := expression.NewCondition(`subscription.id == "1"`); err == nil {
+		t.Error("a condition of a chain knows subscriptions")
+	}
+}
+
 func TestConditionIsCheckedAtTheStart(t *testing.T) {
 	for name, test := range map[string]struct {
 		text   string

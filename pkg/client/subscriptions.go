@@ -183,7 +183,13 @@ type Notification struct {
 	Source string          `json:"source"`
 	Type   string          `json:"type"`
 	Data   json.RawMessage `json:"data,omitempty"`
+	// When is a condition in CEL that subscriptions must meet, over subscription, event
+	// and body; empty: it is for all.
+	When string `json:"-"`
 }
+
+// AllTenants is what [Client.In] takes to notify the subscriptions of every tenant.
+const AllTenants = "*"
 
 // Notify hands the outbox a notification. It reports whether its source and id were
 // accepted before: then nothing is sent again.
@@ -193,7 +199,11 @@ func (c *Client) Notify(ctx context.Context, n Notification) (duplicate bool, er
 		Notification
 	}{"1.0", n}
 	var answer struct{ Duplicate bool }
-	_, err = c.call(ctx, http.MethodPost, "/v1/notifications", "application/cloudevents+json", body, &answer)
+	path := "/v1/notifications"
+	if n.When != "" {
+		path += "?" + url.Values{"when": {n.When}}.Encode()
+	}
+	_, err = c.call(ctx, http.MethodPost, path, "application/cloudevents+json", body, &answer)
 	return answer.Duplicate, err
 }
 

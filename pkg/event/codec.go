@@ -23,6 +23,7 @@ const (
 	headerKey         = "ce-belaykey"
 	headerTenant      = "ce-belaytenant"
 	headerTo          = "ce-belayto"
+	headerWhen        = "ce-belaywhen"
 	headerContentType = "content-type"
 	headerTraceparent = "traceparent"
 
@@ -44,6 +45,7 @@ const (
 //	│ ce-belayreceiver: github   ce-belaysource: default   (a webhook)   │
 //	│ ce-belaytenant: acme                            (a notification)   │
 //	│ ce-belayto: https://hooks.example.com/x   (… that is for one URL)  │
+//	│ ce-belaywhen: subscription.…   (… that is for some subscriptions)  │
 //	│ ce-belaykey: octo/hello                             (if there is)  │
 //	│ content-type: application/json                      (if there is)  │
 //	│ traceparent: 00-0af7651916cd43dd8448eb211c80319c-…  (if there is)  │
@@ -57,7 +59,7 @@ const (
 // sign. In content-type and the kept headers an inner space and the double
 // quote stay as they are.
 func (e *Event) Encode() (header map[string][]string, data []byte) {
-	const attributes = 12
+	const attributes = 13
 	h := make(map[string][]string, attributes+len(e.Header))
 	// The single values lie side by side, and not each in an array of its own.
 	all := make([]string, 0, attributes+len(e.Header))
@@ -82,6 +84,7 @@ func (e *Event) Encode() (header map[string][]string, data []byte) {
 	set(headerKey, e.Key)
 	set(headerTenant, e.Tenant)
 	set(headerTo, e.To)
+	set(headerWhen, e.When)
 	set(headerTraceparent, e.Traceparent)
 	if e.ContentType != "" {
 		put(headerContentType, escapeText(e.ContentType))
@@ -121,6 +124,7 @@ func Decode(header map[string][]string, data []byte) (*Event, error) {
 		{headerKey, &e.Key, false},
 		{headerTenant, &e.Tenant, false},
 		{headerTo, &e.To, false},
+		{headerWhen, &e.When, false},
 		{headerContentType, &e.ContentType, false},
 		{headerTraceparent, &e.Traceparent, false},
 	} {

@@ -47,6 +47,7 @@ func anyEvent() *rapid.Generator[*event.Event] {
 			Key:         anyText().Draw(t, "key"),
 			Tenant:      anyText().Draw(t, "tenant"),
 			To:          anyText().Draw(t, "to"),
+			When:        anyText().Draw(t, "when"),
 			Body:        rapid.SliceOf(rapid.Byte()).Draw(t, "body"),
 		}
 		if rapid.Bool().Draw(t, "has a time") {

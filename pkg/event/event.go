@@ -56,6 +56,10 @@ type Event struct {
 	// secret.
 	To string
 
+	// When is a condition in CEL that the subscriptions which a notification is for must
+	// meet; empty for none.
+	When string
+
 	// Header holds the request headers that the receiver says are worth keeping.
 	Header http.Header
 	// Body is the request's body, byte for byte.

@@ -44,7 +44,7 @@ func DeadDelivery(tenant, subscription, delivery string) string {
 }
 
 // DeadDeliveryUnreadable is where what cannot be read of the deliveries is kept.
-const DeadDeliveryUnreadable = "belay.dead.out"
+const DeadDeliveryUnreadable = "belay.dead.out.unreadable"
 
 // Due is when a message that is parked comes back; zero for one that is not parked.
 func (m *Stored) Due() time.Time {
