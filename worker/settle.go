@@ -136,8 +136,7 @@ func (r *runner) nextTurn(t *task, parked *event.Event) stream.Message {
 }
 
 func (r *runner) waitSubject(t *task) string { return stream.RetryWait(r.chain.Name, t.Place) }
-
-func (r *runner) dueSubject(t *task) string { return stream.RetryDue(r.chain.Name, t.Place) }
+func (r *runner) dueSubject(t *task) string  { return stream.RetryDue(r.chain.Name, t.Place) }
 
 // parkAgain settles the message that an event was parked from: the process died
 // before the ack. If it died before the schedule was stored, the schedule is made

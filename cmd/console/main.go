@@ -47,7 +47,7 @@ func main() {
 // names are those of the sources, each receiver/id.
 func names(file *config.File) (list []string) {
 	for i := range file.Sources {
-		list = append(list, file.Sources[i].Receiver+"/"+file.Sources[i].ID)
+		list = append(list, file.Sources[i].Name())
 	}
 	return list
 }
