@@ -5,12 +5,14 @@
 //
 //	go run ./mkschema schemas
 //
-// With --definitions it prints the paths of the definitions of custom resources, for
+// With -definitions it prints the paths of the definitions of custom resources, for
 // kubectl apply.
 package main
 
 import (
 	"encoding/json"
+	"errors"
+	"flag"
 	"fmt"
 	"log"
 	"os"
@@ -48,14 +50,16 @@ var custom = map[string][]string{
 
 func main() {
 	log.SetFlags(0)
-	if len(os.Args) != 2 {
-		log.Fatal("want the directory to write to")
+	definitions := flag.Bool("definitions", false, "print the paths of the definitions of custom resources")
+	flag.Parse()
+	err := errors.New("want the directory to write to")
+	switch {
+	case *definitions:
+		err = printDefinitions()
+	case flag.NArg() == 1:
+		err = run(flag.Arg(0))
 	}
-	do := run
-	if os.Args[1] == "--definitions" {
-		do = printDefinitions
-	}
-	if err := do(os.Args[1]); err != nil {
+	if err != nil {
 		log.Fatal(err)
 	}
 }
@@ -118,7 +122,7 @@ func writeCustom(dir string, text []byte) error {
 	return nil
 }
 
-func printDefinitions(string) error {
+func printDefinitions() error {
 	for module, files := range custom {
 		dir, err := download(module)
 		if err != nil {

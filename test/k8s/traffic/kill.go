@@ -10,14 +10,14 @@ import (
 
 // kill ends the other programs of the pod, whose processes are seen here: all but the
 // first, which keeps the pod together, and those of this program.
-func kill() {
+func kill() error {
 	own, err := os.Executable()
 	if err != nil {
-		panic(err)
+		return err
 	}
 	mine, err := os.Stat(own)
 	if err != nil {
-		panic(err)
+		return err
 	}
 	paths, _ := filepath.Glob("/proc/[0-9]*/exe") // the pattern is well-formed
 	for _, path := range paths {
@@ -28,6 +28,9 @@ func kill() {
 		if other, err := os.Stat(path); err != nil || os.SameFile(other, mine) {
 			continue // it has ended, or belongs to the pod's keeper
 		}
-		fmt.Println(pid, syscall.Kill(pid, syscall.SIGKILL))
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			return fmt.Errorf("kill the process %d: %w", pid, err)
+		}
 	}
+	return nil
 }

@@ -14,17 +14,16 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"os"
-	"os/signal"
 	"strconv"
-	"syscall"
 	"time"
 
+	"github.com/alecthomas/kong"
+
 	"github.com/belay-hooks/belay/pkg/receiver"
+	"github.com/belay-hooks/belay/pkg/service"
 	"github.com/belay-hooks/belay/pkg/webhook"
 )
 
@@ -35,31 +34,40 @@ const (
 )
 
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == "kill" {
-		kill()
-		return
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-	defer stop()
-	if len(os.Args) > 1 && os.Args[1] == "wait" {
-		<-ctx.Done()
-		return
-	}
-	if err := run(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "traffic:", err)
-		os.Exit(1)
-	}
+	service.Main("traffic", func(ctx context.Context) error {
+		var c struct {
+			Serve serve    `cmd:"" default:"1" help:"Send and count."`
+			Wait  struct{} `cmd:"" help:"Do nothing."`
+			Kill  struct{} `cmd:"" help:"Kill the other programs of the pod."`
+		}
+		switch kong.Parse(&c).Command() {
+		case "wait":
+			<-ctx.Done()
+		case "kill":
+			return kill()
+		default:
+			return c.Serve.run(ctx)
+		}
+		return nil
+	})
 }
 
-// run is configured by the environment: INGRESS and SECRET of the source, OUTBOX and
-// API_KEY of the outbox, SELF as subscribers' requests find this pod.
-func run(ctx context.Context) error {
-	source, err := receiver.NewSource(receiver.SourceConfig{Receiver: "github", Secrets: []receiver.Secret{inline(os.Getenv("SECRET"))}})
+// serve is configured by the environment of its pod.
+type serve struct {
+	Ingress string `env:"INGRESS" help:"The source's URL."`
+	Secret  string `env:"SECRET" help:"Its secret."`
+	Outbox  string `env:"OUTBOX" help:"The outbox."`
+	APIKey  string `env:"API_KEY" help:"A key of it."`
+	Self    string `env:"SELF" help:"This pod, as subscribers are called."`
+}
+
+func (e serve) run(ctx context.Context) error {
+	source, err := receiver.NewSource(receiver.SourceConfig{Receiver: "github", Secrets: []receiver.Secret{inline(e.Secret)}})
 	if err != nil {
 		return err
 	}
 	c := newCounts()
-	s := &sender{url: os.Getenv("INGRESS"), source: source, counts: c}
+	s := &sender{url: e.Ingress, source: source, counts: c}
 	h := &handlers{counts: c, sender: s, secret: webhook.NewSecret()}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /start", h.start)
@@ -73,7 +81,7 @@ func run(ctx context.Context) error {
 		<-ctx.Done()
 		_ = server.Close()
 	}()
-	go h.subscribe(ctx, os.Getenv("OUTBOX"), os.Getenv("API_KEY"), os.Getenv("SELF")+"/subscriber")
+	go h.subscribe(ctx, e.Outbox, e.APIKey, e.Self+"/subscriber")
 	if err := server.ListenAndServe(); ctx.Err() == nil {
 		return err
 	}
@@ -120,7 +128,7 @@ func (h *handlers) hook(w http.ResponseWriter, r *http.Request) {
 	if _, err := io.Copy(io.Discard, io.LimitReader(r.Body, maxBody)); err != nil {
 		return // the other end was killed
 	}
-	time.Sleep(50 * time.Millisecond)
+	<-time.After(50 * time.Millisecond)
 	h.counts.handled(r.Header.Get("Belay-Event-Id"), r.Header.Get("Idempotency-Key"))
 	w.WriteHeader(http.StatusNoContent)
 }

@@ -95,7 +95,7 @@ func (s *sender) send(client *http.Client, id string) {
 		if status/100 == 2 {
 			return
 		}
-		time.Sleep(resendAfter)
+		<-time.After(resendAfter)
 	}
 }
 
@@ -142,6 +142,6 @@ func (h *handlers) subscribe(ctx context.Context, outbox, key, target string) {
 			}
 			fmt.Println("subscribe:", resp.Status, string(answer))
 		}
-		time.Sleep(time.Second)
+		<-time.After(time.Second)
 	}
 }
