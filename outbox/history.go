@@ -394,7 +394,7 @@ func (h history) findStanding(ctx context.Context, f *found, tenant, id, subscri
 
 // beforeStored is how far the clocks of the brokers that lead NOTIFY and ATTEMPTS
 // may differ.
-const beforeStored = 10 * time.Second
+const beforeStored = 2 * time.Second
 
 // attemptsOf reads the records of a delivery. From the first one on it is known
 // which subscription's they are.
