@@ -71,67 +71,88 @@ func (n *node) configure() error {
 
 // addRoles adds what is run, in the order in which it is needed: what an event
 // reaches last is started first, and stopped last.
-func (n *node) addRoles(ctx context.Context) (err error) {
-	if n.cmd.runs("outbox") {
-		conf, err := outbox.FromEnv(n.cmd.OutboxEnv)
-		if err != nil {
+func (n *node) addRoles(ctx context.Context) error {
+	for _, role := range []struct {
+		name string
+		add  func(context.Context) error
+	}{
+		{"outbox", n.addOutbox}, {"worker", n.addWorker}, {"console", n.addConsole}, {"ingress", n.addIngress},
+	} {
+		if !n.cmd.runs(role.name) {
+			continue
+		}
+		if err := role.add(ctx); err != nil {
 			return err
 		}
-		conf.Dev = n.cmd.Dev
-		if len(conf.APIKeys) > 0 {
-			n.apiKey = conf.APIKeys[0]
-		}
-		if conf.Keyset, err = n.keyset(); err != nil {
-			return err
-		}
-		if n.outbox, err = outbox.New(conf, n.broker, n.Log, n.Ops.Registry()); err != nil {
-			return err
-		}
-		n.Add("keys of the outbox", program.WatchKeys(n.cmd.APIKeys, n.Log, n.outbox.SetAPIKeys))
-		n.Add("outbox", n.outbox)
-	}
-	if n.cmd.runs("worker") {
-		if n.worker, err = newWorker(ctx, n); err != nil {
-			return err
-		}
-		n.Add("sweeper", service.Func(func(ctx context.Context) error {
-			n.broker.Sweep(ctx)
-			return nil
-		}))
-		n.Add("worker", n.worker)
-	}
-	if n.cmd.runs("console") {
-		keys, err := program.Keys(n.cmd.ConsoleKeys)
-		if err != nil {
-			return err
-		}
-		n.console, err = console.New(console.Config{Addr: n.cmd.ConsoleAddr, Keys: keys, Metrics: n.Ops.Registry()}, n.broker, n.Log)
-		if err != nil {
-			return err
-		}
-		n.console.SetSources(names(n.sources))
-		n.Add("keys of the console", program.WatchKeys(n.cmd.ConsoleKeys, n.Log, n.console.SetKeys))
-		n.Add("console", n.console)
-	}
-	if n.cmd.runs("ingress") {
-		off := standing.NewSwitches(standing.Off)
-		n.Add("switches", service.Func(func(ctx context.Context) error {
-			off.Follow(ctx, n.broker, n.Log)
-			return nil
-		}))
-		n.ingress, err = ingress.New(ingress.Config{
-			Addr: n.cmd.IngressAddr, Prefix: n.cmd.Prefix, PublicURL: n.cmd.PublicURL, TrustedProxies: n.cmd.TrustedProxies,
-			CertFile: n.cmd.TLSCert, KeyFile: n.cmd.TLSKey, MaxBytes: n.cmd.MaxBytesInFlight, MaxRequests: n.cmd.MaxRequestsInFlight, Off: off,
-		}, n.sources, n.broker, n.Log, n.Ops.Registry())
-		if err != nil {
-			return err
-		}
-		n.Ops.AddReady("ingress", n.ingress.Ready)
-		n.Add("ingress", n.ingress)
 	}
 	if !n.cmd.Dev || n.cmd.configGiven {
 		n.Add("configuration", program.Watch(n.file, n.options, n.Log, n.reload))
 	}
+	return nil
+}
+
+func (n *node) addOutbox(context.Context) error {
+	conf, err := outbox.FromEnv(n.cmd.OutboxEnv)
+	if err != nil {
+		return err
+	}
+	conf.Dev = n.cmd.Dev
+	if len(conf.APIKeys) > 0 {
+		n.apiKey = conf.APIKeys[0]
+	}
+	if conf.Keyset, err = n.keyset(); err != nil {
+		return err
+	}
+	if n.outbox, err = outbox.New(conf, n.broker, n.Log, n.Ops.Registry()); err != nil {
+		return err
+	}
+	n.Add("keys of the outbox", program.WatchKeys(n.cmd.APIKeys, n.Log, n.outbox.SetAPIKeys))
+	n.Add("outbox", n.outbox)
+	return nil
+}
+
+func (n *node) addWorker(ctx context.Context) (err error) {
+	if n.worker, err = newWorker(ctx, n); err != nil {
+		return err
+	}
+	n.Add("sweeper", service.Func(func(ctx context.Context) error {
+		n.broker.Sweep(ctx)
+		return nil
+	}))
+	n.Add("worker", n.worker)
+	return nil
+}
+
+func (n *node) addConsole(context.Context) error {
+	keys, err := program.Keys(n.cmd.ConsoleKeys)
+	if err != nil {
+		return err
+	}
+	n.console, err = console.New(console.Config{Addr: n.cmd.ConsoleAddr, Keys: keys, Metrics: n.Ops.Registry()}, n.broker, n.Log)
+	if err != nil {
+		return err
+	}
+	n.console.SetSources(names(n.sources))
+	n.Add("keys of the console", program.WatchKeys(n.cmd.ConsoleKeys, n.Log, n.console.SetKeys))
+	n.Add("console", n.console)
+	return nil
+}
+
+func (n *node) addIngress(context.Context) (err error) {
+	off := standing.NewSwitches(standing.Off)
+	n.Add("switches", service.Func(func(ctx context.Context) error {
+		off.Follow(ctx, n.broker, n.Log)
+		return nil
+	}))
+	n.ingress, err = ingress.New(ingress.Config{
+		Addr: n.cmd.IngressAddr, Prefix: n.cmd.Prefix, PublicURL: n.cmd.PublicURL, TrustedProxies: n.cmd.TrustedProxies,
+		CertFile: n.cmd.TLSCert, KeyFile: n.cmd.TLSKey, MaxBytes: n.cmd.MaxBytesInFlight, MaxRequests: n.cmd.MaxRequestsInFlight, Off: off,
+	}, n.sources, n.broker, n.Log, n.Ops.Registry())
+	if err != nil {
+		return err
+	}
+	n.Ops.AddReady("ingress", n.ingress.Ready)
+	n.Add("ingress", n.ingress)
 	return nil
 }
 
