@@ -205,7 +205,7 @@ func (s *Server) runs(ctx context.Context, chain string, shard int, m *stream.St
 		return nil, err
 	}
 	for _, place := range places {
-		p, _, err := s.progress.Read(ctx, chain, place)
+		p, err := s.progress.Read(ctx, chain, place)
 		if errors.Is(err, stream.ErrNotFound) {
 			continue
 		}

@@ -42,7 +42,6 @@ type queued struct {
 	touched  bool         // the chain may have worked on it before
 	doubtful bool         // an owner before may have begun with it
 	tries    int          // how often it was begun here
-	total    int          // attempts that are known of
 	held     *stream.Held // nil: to be read again
 	place    *list.Element
 }

@@ -15,7 +15,6 @@ type ended struct {
 	// again after this delay, if blocked: its line waits for it.
 	blocked bool
 	wait    time.Duration
-	total   int // attempts that are known of
 }
 
 // begin handles the first event of a line, in a slot that was taken.
@@ -32,7 +31,7 @@ func (o *orderedShard) begin(work context.Context, ln *line) {
 
 // handleFirst takes the first event of a line to its settlement.
 func (o *orderedShard) handleFirst(ctx context.Context, ln *line, q queued) ended {
-	again := func(wait time.Duration) ended { return ended{line: ln, blocked: true, wait: wait, total: q.total} }
+	again := func(wait time.Duration) ended { return ended{line: ln, blocked: true, wait: wait} }
 	held := q.held
 	if ctx.Err() != nil || !o.lease.Held() {
 		return again(0) // the shard is being left
@@ -50,22 +49,17 @@ func (o *orderedShard) handleFirst(ctx context.Context, ln *line, q queued) ende
 	}
 	held.Deliveries, held.Doubtful = q.tries, q.doubtful && q.tries == 1
 	t := &task{Place: stream.Place{Shard: o.shard, Seq: q.seq}, held: held, touched: q.touched, lease: o.lease}
-	wait, waits := o.handleOrdered(ctx, t, q.total).Waits()
-	if waits {
-		q.total = max(q.total, t.progress.Total)
+	if wait, waits := o.handleOrdered(ctx, t).Waits(); waits {
 		return again(wait)
 	}
 	return ended{line: ln}
 }
 
 // handleOrdered is handle for an event whose line waits for it: what becomes of it
-// is told to the line and not to the broker. The event was tried total times.
-func (r *runner) handleOrdered(ctx context.Context, t *task, total int) stream.Verdict {
+// is told to the line and not to the broker.
+func (r *runner) handleOrdered(ctx context.Context, t *task) stream.Verdict {
 	defer r.giveRoom(t)
 	verdict, err := r.prepare(ctx, t)
-	if err == nil && t.event != nil && t.progress.Total < total {
-		err = errors.New("the progress that was read is an older one: a replica was asked that lags behind")
-	}
 	switch {
 	case err != nil:
 		if ctx.Err() == nil {
@@ -99,7 +93,6 @@ func (t *task) mine() bool { return t.lease == nil || t.lease.Held() }
 func (o *orderedShard) settled(e ended) {
 	o.running--
 	if e.blocked {
-		e.line.queue[0].total = e.total
 		o.lines.block(e.line, time.Now().Add(e.wait))
 	} else {
 		o.lines.done(e.line)

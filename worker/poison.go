@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 
@@ -84,6 +85,10 @@ func (r *runner) uncount(ctx context.Context, t *task) (stream.Verdict, error) {
 			return err
 		}
 		p.Begun--
-		return r.progress.Write(ctx, r.chain.Name, t.Place, p)
+		_, err = r.progress.Replace(ctx, r.chain.Name, t.Place, p, revision)
+		if errors.Is(err, stream.ErrConflict) {
+			return nil // somebody else goes on with the event
+		}
+		return err
 	})
 }

@@ -151,7 +151,10 @@ func (d *Desk) putBack(ctx context.Context, l *standing.Letter, m *stream.Stored
 				return 0, err
 			}
 		}
-		err = d.write(ctx, "progress", func() error { return d.progress.Replace(ctx, l.Chain, l.Place, p, revision) })
+		err = d.write(ctx, "progress", func() error {
+			_, err := d.progress.Replace(ctx, l.Chain, l.Place, p, revision)
+			return err
+		})
 		switch {
 		case errors.Is(err, stream.ErrConflict):
 			continue
@@ -207,7 +210,10 @@ func (d *Desk) complete(ctx context.Context, l *standing.Letter, e *event.Event,
 			p.Since = now
 		}
 		p.Turn, p.Until = p.Turn+1, now
-		err = d.write(ctx, "progress of the run", func() error { return d.progress.Replace(ctx, l.Chain, place, p, revision) })
+		err = d.write(ctx, "progress of the run", func() error {
+			_, err := d.progress.Replace(ctx, l.Chain, place, p, revision)
+			return err
+		})
 		if errors.Is(err, stream.ErrConflict) {
 			continue
 		}

@@ -4,6 +4,7 @@
 package standing
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -95,21 +96,26 @@ type Log struct{ bucket *stream.Bucket }
 // NewLog returns the bucket.
 func NewLog(b *stream.Broker) Log { return Log{b.Bucket(stream.Progress)} }
 
-// Read returns where a chain stands in an event, and the revision of that. Without
-// an entry it is [stream.ErrNotFound].
-func (l Log) Read(ctx context.Context, chain string, place stream.Place) (p Progress, revision uint64, err error) {
-	return read(ctx, l.bucket.Get, chain, place)
-}
-
-// ReadNewest is [Log.Read] that no write has escaped which was confirmed before; it
-// costs the broker more.
-func (l Log) ReadNewest(ctx context.Context, chain string, place stream.Place) (p Progress, revision uint64, err error) {
-	return read(ctx, l.bucket.GetNewest, chain, place)
-}
-
-func read(ctx context.Context, get func(context.Context, string) (stream.Entry, error), chain string, place stream.Place) (p Progress, revision uint64, err error) {
-	entry, err := get(ctx, stream.ProgressKey(chain, place))
+// Read returns where a chain stands in an event. Without an entry it is
+// [stream.ErrNotFound]. What was written a moment ago may not be in it yet: it is for
+// those who look.
+func (l Log) Read(ctx context.Context, chain string, place stream.Place) (Progress, error) {
+	entry, err := l.bucket.Get(ctx, stream.ProgressKey(chain, place))
 	if err != nil {
+		return Progress{}, err
+	}
+	return ReadProgress(entry)
+}
+
+// Find returns where a chain stands in an event, and the revision of that: 0 where
+// there is no entry. All writes are in it that were confirmed before; it costs the
+// broker more than Read.
+func (l Log) Find(ctx context.Context, chain string, place stream.Place) (p Progress, revision uint64, err error) {
+	entry, err := l.bucket.GetNewest(ctx, stream.ProgressKey(chain, place))
+	switch {
+	case errors.Is(err, stream.ErrNotFound):
+		return p, 0, nil
+	case err != nil:
 		return p, 0, err
 	}
 	p, err = ReadProgress(entry)
@@ -124,15 +130,6 @@ func ReadProgress(e stream.Entry) (p Progress, err error) {
 	return p, nil
 }
 
-// Find is [Log.Read] where no entry is no error: the revision is 0 then.
-func (l Log) Find(ctx context.Context, chain string, place stream.Place) (Progress, uint64, error) {
-	p, revision, err := l.Read(ctx, chain, place)
-	if errors.Is(err, stream.ErrNotFound) {
-		err = nil
-	}
-	return p, revision, err
-}
-
 // Write stores where a chain stands, whatever was there.
 func (l Log) Write(ctx context.Context, chain string, place stream.Place, p Progress) error {
 	data, err := json.Marshal(p)
@@ -144,17 +141,20 @@ func (l Log) Write(ctx context.Context, chain string, place stream.Place, p Prog
 }
 
 // Replace stores where a chain stands if that is still what was read with the
-// revision; 0: if there is no entry. It fails with [stream.ErrConflict] otherwise.
-func (l Log) Replace(ctx context.Context, chain string, place stream.Place, p Progress, revision uint64) error {
+// revision; 0: if there is no entry. It returns the new revision, and fails with
+// [stream.ErrConflict] where somebody else has written. A write of its own of which
+// the confirmation got lost is none of somebody else.
+func (l Log) Replace(ctx context.Context, chain string, place stream.Place, p Progress, revision uint64) (uint64, error) {
 	data, err := json.Marshal(p)
 	if err != nil {
-		return fmt.Errorf("progress of event %v: %w", place, err)
+		return 0, fmt.Errorf("progress of event %v: %w", place, err)
 	}
 	key := stream.ProgressKey(chain, place)
-	if revision == 0 {
-		_, err = l.bucket.Create(ctx, key, data)
-	} else {
-		_, err = l.bucket.Update(ctx, key, data, revision)
+	now, err := l.bucket.Update(ctx, key, data, revision)
+	if errors.Is(err, stream.ErrConflict) {
+		if entry, err := l.bucket.GetNewest(ctx, key); err == nil && bytes.Equal(entry.Value, data) {
+			return entry.Revision, nil
+		}
 	}
-	return err
+	return now, err
 }

@@ -305,5 +305,6 @@ func newHeld(msg *nats.Msg) (*Held, error) {
 		Stored:     meta.Timestamp,
 		Deliveries: int(meta.NumDelivered),
 		msg:        msg,
+		until:      time.Now().Add(ackWait),
 	}, nil
 }

@@ -41,6 +41,7 @@ type Held struct {
 	mu      sync.Mutex
 	msg     *nats.Msg // the newest copy: the broker hands a late message out again
 	settled bool      // a verdict was told: another copy is a new delivery
+	until   time.Time // when the broker hands it to somebody else, if it is told nothing
 }
 
 // Verdict is what becomes of a held message.
@@ -79,12 +80,14 @@ func (v Verdict) Waits() (time.Duration, bool) { return v.delay, v.verb == again
 // fails the message is handed out again once its deadline has passed.
 func (h *Held) Settle(ctx context.Context, v Verdict) error {
 	h.mu.Lock()
-	msg := h.msg
+	msg, lapsed := h.msg, time.Now().After(h.until)
 	// Before the broker is told: it may hand the message out again at once.
 	h.settled = true
 	h.mu.Unlock()
 	var err error
 	switch {
+	case v.verb == again && lapsed:
+		// It is handed out again anyway, or was: who works on it would lose it.
 	case v.verb == again:
 		err = msg.NakWithDelay(v.delay)
 	case h.confirm:
@@ -102,14 +105,20 @@ func (h *Held) Settle(ctx context.Context, v Verdict) error {
 }
 
 // extend moves the deadline at the broker of a message that has no verdict yet:
-// that of one that is to come again is when it does.
+// that of one that is to come again is when it does. One whose deadline has passed is
+// somebody else's by now.
 func (h *Held) extend() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.settled {
+	now := time.Now()
+	if h.settled || now.After(h.until) {
 		return nil
 	}
-	return h.msg.InProgress()
+	if err := h.msg.InProgress(); err != nil {
+		return err
+	}
+	h.until = now.Add(ackWait)
+	return nil
 }
 
 // replace takes a newer copy of a message that has no verdict yet, and reports
@@ -118,7 +127,7 @@ func (h *Held) replace(msg *nats.Msg) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if !h.settled {
-		h.msg = msg
+		h.msg, h.until = msg, time.Now().Add(ackWait)
 	}
 	return !h.settled
 }
