@@ -10,5 +10,7 @@
 //	replay.go    a chain handles stored events again
 //	events.go    one event: where it stands in each chain
 //	erase.go     its content is removed, everywhere
-//	chains.go    the chains and the sources, and their backlog
+//	chains.go    the chains, and their backlog
+//	sources.go   the sources; one is switched off or on
+//	measure.go   the backlogs as metrics
 package console

@@ -83,8 +83,7 @@ func (c caller) in(tenant string) (caller, error) {
 	case c.access != accessOperator:
 		return caller{}, rest.NewProblem(http.StatusForbidden, "the API key is another tenant's")
 	case !rest.ValidName(tenant):
-		return caller{}, rest.NewProblem(http.StatusUnprocessableEntity, "the request is not valid; errors tells what and where",
-			rest.FieldProblem{Header: tenantHeader, Detail: "want the name of a tenant: up to 64 letters, digits, - and _"})
+		return caller{}, rest.Invalid(rest.FieldProblem{Header: tenantHeader, Detail: "want the name of a tenant: up to 64 letters, digits, - and _"})
 	}
 	c.tenant = tenant
 	return c, nil

@@ -300,7 +300,7 @@ func parseBinary(header http.Header, body []byte, now time.Time) (*event.Event, 
 	if len(errs) > 0 {
 		slices.SortStableFunc(errs, func(a, b rest.FieldProblem) int { return strings.Compare(a.Header, b.Header) })
 		errs = slices.CompactFunc(errs, func(a, b rest.FieldProblem) bool { return a.Header == b.Header })
-		return nil, rest.NewProblem(http.StatusUnprocessableEntity, "the notification is not valid; errors tells what and where", errs...)
+		return nil, rest.Invalid(errs...)
 	}
 	return e, nil
 }

@@ -30,8 +30,7 @@ func (a *api) once(r *http.Request, who caller, body []byte, sub *Subscription) 
 		return nil, nil
 	}
 	if detail := rest.BadText(key, maxIdempotencyKey); detail != "" {
-		return nil, rest.NewProblem(http.StatusUnprocessableEntity, "the request is not valid; errors tells what and where",
-			rest.FieldProblem{Header: "Idempotency-Key", Detail: detail})
+		return nil, rest.Invalid(rest.FieldProblem{Header: "Idempotency-Key", Detail: detail})
 	}
 	mine := reservation{ID: sub.ID, Request: digest(string(body))}
 	data, err := json.Marshal(mine)

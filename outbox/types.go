@@ -94,7 +94,7 @@ func (c *catalogue) allow(filters []string) error {
 		}
 	}
 	if len(errs) > 0 {
-		return rest.NewProblem(http.StatusUnprocessableEntity, "the request is not valid; errors tells what and where", errs...)
+		return rest.Invalid(errs...)
 	}
 	return nil
 }

@@ -134,15 +134,17 @@ func (f *Fields) Texts(name string, count, limit int) []string {
 	return all
 }
 
-// invalid is the detail of a problem with single fields.
-const invalid = "the request is not valid; errors tells what and where"
+// Invalid is the problem of a request of which single fields are wrong.
+func Invalid(errs ...FieldProblem) *Problem {
+	return NewProblem(http.StatusUnprocessableEntity, "the request is not valid; errors tells what and where", errs...)
+}
 
 // Err is nil if nothing is wrong.
 func (f *Fields) Err() error {
 	if len(f.Errs) == 0 {
 		return nil
 	}
-	return NewProblem(http.StatusUnprocessableEntity, invalid, f.Errs...)
+	return Invalid(f.Errs...)
 }
 
 // BadText says what is wrong with a text that stands in one line; "" if nothing.

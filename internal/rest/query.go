@@ -100,5 +100,5 @@ func (q *Query) Err() error {
 		return nil
 	}
 	slices.SortStableFunc(q.errs, func(a, b FieldProblem) int { return strings.Compare(a.Parameter, b.Parameter) })
-	return NewProblem(http.StatusUnprocessableEntity, invalid, q.errs...)
+	return Invalid(q.errs...)
 }
