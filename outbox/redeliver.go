@@ -102,11 +102,10 @@ func (m missed) String() string { return m.id }
 // recovery sends a subscription what it wanted and has not got.
 type recovery struct {
 	history
-	job      *standing.Job
-	matcher  *matcher
-	patterns []event.Pattern
-	done     map[string]bool // deliveries that have ended: delivered, gone, cancelled
-	read     uint64          // the last record that was read of them
+	job     *standing.Job
+	matcher *matcher
+	done    map[string]bool // deliveries that have ended: delivered, gone, cancelled
+	read    uint64          // the last record that was read of them
 }
 
 // endedVerdicts are those after which nothing is missed.
