@@ -22,6 +22,7 @@ func TestNothingAcceptedIsLost(t *testing.T) {
 	for name, test := range map[string]func(t *testing.T, bin string){
 		"each program is killed": eachIsKilled,
 		"the worker is stopped":  workerIsStopped,
+		"chains are changed":     chainsAreChanged,
 		"serve is killed":        serveIsKilled,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -157,5 +158,45 @@ func workerIsStopped(t *testing.T, bin string) {
 	c.check(webhooks, "worker stopped twice")
 	if handled, delivered := c.traffic.repeated(); handled != 0 || delivered != 0 {
 		t.Errorf("handled %d and delivered %d times again; want none", handled, delivered)
+	}
+}
+
+// While the chains of a worker are exchanged for others, beside a worker of the old
+// ones, what is in hand ends under the old ones: nothing is done twice, and nothing
+// is left out. What a removed chain has not handled is reported.
+func chainsAreChanged(t *testing.T, bin string) {
+	const webhooks = 600
+	c := startCluster(t, bin)
+	before, err := os.ReadFile(c.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	broker := connect(t, c.broker)
+	attended := func(chain string) bool {
+		is, err := broker.Attended(t.Context(), chain)
+		return err == nil && is
+	}
+	// change writes a configuration with another chain, and waits until that is run.
+	change := func(chain, handlers string) blow {
+		return blow{handled, func() {
+			text := strings.Replace(string(before), "concurrency: 16", "concurrency: 7", 1) + handlers
+			if err := os.WriteFile(c.config, []byte(text), 0o600); err != nil {
+				t.Error(err)
+			}
+			waitFor(t, "the configuration with the chain "+chain+" to be followed", func() bool { return attended(chain) == (handlers != "") })
+		}}
+	}
+	c.traffic.run(webhooks,
+		change("stuck", "  - name: stuck\n    start: earliest\n    handlers: [{name: fails, http: {url: 'http://"+freeAddr(t)+"'}}]\n"),
+		change("audit", "  - name: audit\n    start: earliest\n    handlers: [{name: log, log: {}}]\n"),
+		change("audit", ""))
+	c.check(webhooks, "chains changed three times")
+	if handled, delivered := c.traffic.repeated(); handled != 0 || delivered != 0 {
+		t.Errorf("handled %d and delivered %d times again; want none", handled, delivered)
+	}
+	for _, chain := range []string{"stuck", "audit"} {
+		waitFor(t, "the removed chain "+chain+" to be reported", func() bool {
+			return strings.Contains(c.worker.log.String(), `"chain":"`+chain+`","events"`)
+		})
 	}
 }
