@@ -85,7 +85,7 @@ func (a *attempt) conclude(got answer, v verdict, took time.Duration) {
 		next := v.at.UTC()
 		a.Next = &next
 	}
-	if got.sent != nil {
+	if a.Unsent = got.sent == nil; !a.Unsent {
 		a.Request = &sent{got.sent}
 	}
 	if a.Status = got.status; got.status != 0 {

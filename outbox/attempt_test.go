@@ -150,9 +150,11 @@ func TestDeletedWhileParked(t *testing.T) {
 	if r := o.do(http.MethodDelete, "/v1/subscriptions/"+sub.ID, "key-a", nil, ""); r.StatusCode != http.StatusNoContent {
 		t.Fatalf("delete: %d %s", r.StatusCode, r.body)
 	}
-	o.attempts(1)
 	o.settled()
 	s.none(t)
+	if a := o.attempts(2)[1]; a.Verdict != cancelled || a.Reason != ReasonDeleted || !a.Unsent {
+		t.Errorf("recorded %+v", a)
+	}
 	if !strings.Contains(o.log.String(), string(ReasonDeleted)) {
 		t.Error("the log does not tell")
 	}

@@ -92,11 +92,11 @@ func timeOf(id string) (time.Time, error) {
 	if len(id) != idLength || !strings.HasPrefix(id, idPrefix) || !rest.ValidName(id) {
 		return time.Time{}, fmt.Errorf("%q is no id of a delivery", id)
 	}
-	n, err := strconv.ParseInt(id[len(idPrefix):][:timeDigits], 16, 64)
+	n, err := strconv.ParseUint(id[len(idPrefix):][:timeDigits], 16, 63) // no sign
 	if err != nil {
 		return time.Time{}, fmt.Errorf("%q is no id of a delivery", id)
 	}
-	return time.UnixMilli(n).UTC(), nil
+	return time.UnixMilli(int64(n)).UTC(), nil //nolint:gosec // 48 bits
 }
 
 // newDelivery is the first attempt of the notification e, which NOTIFY holds at a

@@ -73,3 +73,15 @@ func FuzzDecodeDelivery(f *testing.F) {
 		}
 	})
 }
+
+func FuzzTimeOfAnID(f *testing.F) {
+	f.Add(deliveryID(&event.Event{ID: "1"}, testNow, "sub_1"))
+	f.Add("msg_ffffffffffffffffffffffffffffffffffffffff")
+	f.Add("msg_-00000000001" + strings.Repeat("0", 28))
+	f.Fuzz(func(t *testing.T, id string) {
+		at, err := timeOf(id)
+		if err == nil && (len(id) != idLength || strings.ContainsAny(id, ".*> ") || at.UnixMilli() < 0) {
+			t.Fatalf("%q is accepted, made %v", id, at)
+		}
+	})
+}

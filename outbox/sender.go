@@ -108,7 +108,6 @@ func (s *shard) send(ctx context.Context, h *stream.Held) error {
 	}
 	started := time.Now()
 	r.attempt = newAttempt(d, started)
-	r.attempt.Unsent = r.pass == nil
 	answer, err := s.attempt(ctx, r)
 	if err != nil {
 		return err
@@ -151,7 +150,7 @@ func (s *shard) prepare(ctx context.Context, r *result) (verdict, error) {
 	sub, err := s.subscription(ctx, r.delivery)
 	switch {
 	case errors.Is(err, stream.ErrNotFound):
-		return verdict{decision: dropped, reason: ReasonDeleted}, nil
+		return verdict{decision: cancelled, reason: ReasonDeleted}, nil
 	case err != nil:
 		return s.interrupted(ctx, err)
 	}

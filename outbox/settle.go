@@ -12,7 +12,6 @@ import (
 const (
 	outcomeAttempted = "attempted"
 	outcomeParked    = "parked"
-	outcomeDropped   = "dropped"
 )
 
 // settle stores what follows from the verdict, in this order, and ends the
@@ -25,7 +24,6 @@ const (
 //	gone        ATTEMPTS → disable the subscription, tell its owner → DONE → ack
 //	dead        ATTEMPTS → DEAD → tell the owner → DONE → ack
 //	cancelled   ATTEMPTS → DONE → ack
-//	dropped     DONE → ack
 //	parked      schedule the attempt n → DONE → ack
 //	give back   give back; nothing is recorded
 //
@@ -37,8 +35,6 @@ func (s *shard) settle(ctx context.Context, h *stream.Held, r *result) error {
 	switch r.verdict.decision {
 	case giveBack:
 		return h.Settle(ctx, stream.GiveBack)
-	case dropped:
-		return s.done(ctx, h, outcomeDropped)
 	}
 	if err := insist(ctx, func(ctx context.Context) error { return s.follow(ctx, r) }); err != nil {
 		return err

@@ -42,8 +42,7 @@ const (
 	retry     decision = "retry"     // another attempt, at verdict.at
 	gone      decision = "gone"      // delivered no more; the subscription is disabled
 	dead      decision = "dead"      // given up, kept as a dead letter
-	cancelled decision = "cancelled" // somebody has ordered so
-	dropped   decision = "dropped"   // nobody wants it
+	cancelled decision = "cancelled" // somebody has ordered so, or nobody is left to be told
 	giveBack  decision = "give_back" // not attempted, or not to its end
 )
 
