@@ -11,9 +11,12 @@ WORKDIR /src
 COPY go.mod go.sum ./
 RUN --mount=type=cache,target=/go/pkg/mod go mod download
 COPY . .
-ARG PROGRAM TARGETOS TARGETARCH
+ARG PROGRAM
+ARG TARGETOS
+ARG TARGETARCH
 # Where it stands, if it is no program of cmd/.
-ARG MODULE=. PACKAGE=cmd/${PROGRAM}
+ARG MODULE=.
+ARG PACKAGE=cmd/${PROGRAM}
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
     test -n "$PROGRAM" || { echo "which? --build-arg PROGRAM=ingress"; exit 1; }; \
     CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH \
@@ -24,7 +27,9 @@ COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certifica
 COPY --from=build /out/program /program
 USER 65532:65532
 ENTRYPOINT ["/program"]
-ARG PROGRAM VERSION=dev REVISION=
+ARG PROGRAM
+ARG VERSION=dev
+ARG REVISION
 LABEL org.opencontainers.image.title="belay ${PROGRAM}" \
       org.opencontainers.image.description="Webhooks, in and out: one that was answered 2xx is never dropped." \
       org.opencontainers.image.licenses="Apache-2.0" \

@@ -1,4 +1,4 @@
-//go:build k8s
+//go:build k8s || keda
 
 package k8s
 
@@ -61,8 +61,9 @@ func waitFor(t *testing.T, what string, fact func() bool) {
 	}
 }
 
-// deploy makes the namespace, the Secrets, and applies the overlay.
-func deploy(t *testing.T) {
+// deploy makes the namespace, the Secrets, applies the overlay, and waits for the
+// programs that are to be ready.
+func deploy(t *testing.T, overlay string, ready ...string) {
 	t.Helper()
 	remove := func() {
 		kubectl(t, "", "delete", "namespace", namespace, "--ignore-not-found", "--timeout", patience.String())
@@ -87,12 +88,12 @@ func deploy(t *testing.T) {
 	kubectl(t, "", "create", "secret", "generic", "sources", "--from-literal=github=a-secret-of-the-cluster-test")
 	key := kubectl(t, "", "get", "secret", "outbox", "-o", `go-template={{index .data "api-keys" | base64decode}}`)
 	kubectl(t, "", "create", "secret", "generic", "traffic", "--from-literal=api-key="+strings.TrimSpace(key))
-	kubectl(t, "", "apply", "-k", "overlay")
+	kubectl(t, "", "apply", "-k", overlay)
 	for _, name := range []string{"statefulset/nats", "deployment/traffic"} {
 		kubectl(t, "", "rollout", "status", name, "--timeout", patience.String())
 	}
 	kubectl(t, "", "wait", "--for=condition=complete", "job/migrate", "--timeout", patience.String())
-	for _, name := range programs {
+	for _, name := range ready {
 		kubectl(t, "", "rollout", "status", "deployment/"+name, "--timeout", patience.String())
 	}
 }
@@ -156,7 +157,7 @@ func pods(t *testing.T, program string) []string {
 }
 
 func TestCluster(t *testing.T) {
-	deploy(t)
+	deploy(t, "overlay", programs...)
 	t.Run("network policies hold", networkPoliciesHold)
 	t.Run("nothing accepted is lost", nothingAcceptedIsLost)
 }
