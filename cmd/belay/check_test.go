@@ -84,6 +84,9 @@ func TestUsage(t *testing.T) {
 		{"unknown verb", []string{"sevre"}, exitUsage, `unexpected argument sevre, did you mean "serve"? (see belay --help)`},
 		{"unknown flag", []string{"check", "--jsno"}, exitUsage, `unknown flag --jsno, did you mean "--json"? (see belay check --help)`},
 		{"missing argument", []string{"send"}, exitUsage, "as which provider? belay send github, or one of belay send --list"},
+		{"missing argument further down", []string{"deadletters", "show"}, exitUsage, `expected "<id>" (see belay deadletters show --help)`},
+		{"dry run of single ones", []string{"deadletters", "redrive", "a.0.1.0.0", "--dry-run"}, exitUsage, ""},
+		{"address without a scheme", []string{"send", "github", "push", "--url", "127.0.0.1:8080"}, exitUsage, ""},
 		{"unknown receiver", []string{"send", "gitbub", "push"}, exitUsage, ""},
 		{"unknown sample", []string{"send", "github", "pushed"}, exitUsage, ""},
 	} {

@@ -101,7 +101,7 @@ func (all *Catalogue) Near(name string) []string {
 	far := func(other string) int { return levenshtein.ComputeDistance(name, other) }
 	var near []string
 	for other := range all.receivers {
-		if far(other) <= max(len(name)/3, 1) {
+		if far(other) <= len(name)/3 {
 			near = append(near, other)
 		}
 	}

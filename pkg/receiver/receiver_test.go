@@ -1,6 +1,7 @@
 package receiver
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -42,5 +43,20 @@ func TestParseRefusesWhatItDoesNotKnow(t *testing.T) {
 				t.Errorf("error %v, want one that names the file", err)
 			}
 		})
+	}
+}
+
+func TestNear(t *testing.T) {
+	for name, want := range map[string][]string{
+		"gihtub":                   {"github"},
+		"GitHib":                   {"github", "gitlab"},
+		"strpe":                    {"stripe"},
+		"nothing":                  nil,
+		"":                         nil,
+		strings.Repeat("x", 1<<20): nil,
+	} {
+		if got := Builtin().Near(name); !slices.Equal(got, want) {
+			t.Errorf("near %.20q are %q, want %q", name, got, want)
+		}
 	}
 }
