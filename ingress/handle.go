@@ -9,8 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gorilla/mux"
-
 	"github.com/belay-hooks/belay/pkg/event"
 	"github.com/belay-hooks/belay/pkg/receiver"
 	"github.com/belay-hooks/belay/pkg/stream"
@@ -80,8 +78,7 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 
 // admit finds the source and judges what the headers say.
 func (s *Server) admit(x *exchange) error {
-	names := mux.Vars(x.r)
-	x.source = s.sources.Load().find(names["receiver"], names["source"])
+	x.source = s.find(x.r)
 	// For every request: of one that is refused unread, the HTTP server reads the
 	// body all the same, and would wait for it for ever.
 	within := s.config.BodyTimeout

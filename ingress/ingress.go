@@ -118,6 +118,7 @@ type Store interface {
 // Server is the ingress.
 type Server struct {
 	config    Config
+	routes    *mux.Router
 	sources   atomic.Pointer[sources]
 	health    *health
 	room      *room
@@ -138,6 +139,7 @@ func New(c Config, all []*receiver.Source, broker Store, log *slog.Logger, regis
 		return nil, err
 	}
 	s := &Server{config: c.withDefaults(), health: &health{Store: broker}, room: newRoom(c), proxies: c.TrustedProxies, log: log}
+	s.routes = routes(s.config.Prefix)
 	s.metrics = newMetrics(s.room)
 	s.diagnoses = rate.NewLimiter(diagnosesInAll, diagnosesInAll)
 	s.public, _ = c.publicURL() // validated above
@@ -148,7 +150,7 @@ func New(c Config, all []*receiver.Source, broker Store, log *slog.Logger, regis
 		return nil, err
 	}
 	s.http = &http.Server{
-		Handler:           s.routes(),
+		Handler:           http.HandlerFunc(s.handle),
 		ReadHeaderTimeout: headerTimeout,
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
@@ -213,13 +215,22 @@ func (s *Server) Close() error {
 	return err
 }
 
-// routes is where webhooks are received; anything else is not found.
-func (s *Server) routes() http.Handler {
+// routes are where webhooks are received; anything else is not found.
+func routes(prefix string) *mux.Router {
 	// Without SkipClean the router would answer //webhooks with a redirect, which
 	// senders do not follow, or follow with a GET.
 	router := mux.NewRouter().SkipClean(true)
-	router.NotFoundHandler = http.HandlerFunc(s.handle)
-	router.HandleFunc(s.config.Prefix+"/{receiver}", s.handle)
-	router.HandleFunc(s.config.Prefix+"/{receiver}/{source}", s.handle)
+	router.Path(prefix + "/{receiver}")
+	router.Path(prefix + "/{receiver}/{source}")
 	return router
+}
+
+// find is the source that a request is for; nil if there is none. The router is only
+// asked: to serve the request it would copy it twice.
+func (s *Server) find(r *http.Request) *source {
+	var match mux.RouteMatch
+	if !s.routes.Match(r, &match) {
+		return nil
+	}
+	return s.sources.Load().find(match.Vars["receiver"], match.Vars["source"])
 }
