@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/belay-hooks/belay/pkg/event"
 	"github.com/belay-hooks/belay/pkg/stream"
@@ -106,6 +107,18 @@ func (c *cache) change(f func()) {
 	f()
 	close(c.changed)
 	c.changed = make(chan struct{})
+}
+
+// pausedSince are the subscriptions that are paused, or may have been since a time.
+func (c *cache) pausedSince(at time.Time) (all []*Subscription) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	for _, s := range c.all.byKey {
+		if s.Paused || s.Updated.After(at) {
+			all = append(all, s)
+		}
+	}
+	return all
 }
 
 // changes is closed at the next change.

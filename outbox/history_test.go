@@ -199,10 +199,12 @@ func TestCancel(t *testing.T) {
 	e.next(t)
 }
 
-// What waits when a subscription is paused waits until it is resumed, and comes then.
+// What waits when a subscription is paused waits until it is resumed, and comes then,
+// whichever outbox has parked it.
 func TestPauseHoldsWhatWaits(t *testing.T) {
 	t.Parallel()
-	o := newHouse(t).run(nil)
+	h := newHouse(t)
+	o := h.run(nil)
 	e := newEndpoint(t, http.StatusInternalServerError)
 	sub, _ := o.subscribe("key-a", map[string]any{"url": e.URL, "schedule": []string{"300ms"}})
 	o.notify("key-a", "n1", "t", `1`)
@@ -221,6 +223,8 @@ func TestPauseHoldsWhatWaits(t *testing.T) {
 	})
 	o.order(http.StatusConflict, v.ID, "retry")
 	e.none(t)
+	o.stop()
+	o = h.run(nil)
 	e.status.Store(http.StatusOK)
 	if r := o.do(http.MethodPost, one+"/resume", "key-a", nil, ""); r.StatusCode != http.StatusOK {
 		t.Fatal(r.StatusCode)

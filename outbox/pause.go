@@ -13,8 +13,8 @@ import (
 
 const (
 	// holdFor is how long what a paused subscription has waiting is parked at a time.
-	// The owner of its shard brings it back as soon as the subscription is resumed;
-	// one that knows nothing of it, because it is new, finds it by then.
+	// The owner of its shard brings it back as soon as the subscription is resumed; if
+	// that fails it comes by itself.
 	holdFor = 15 * time.Minute
 	// wakesAtOnce is how many deliveries are brought back at the same time: they
 	// share the broker's flush to the disk.
@@ -70,8 +70,14 @@ func held(s *Subscription) parked {
 	return parked{until: time.Now().Add(holdFor), cause: parkPaused}
 }
 
-// wake brings back what waits for subscriptions that are resumed, until ctx ends.
+// wake brings back what waits for subscriptions that are resumed, until ctx ends. The
+// owner before may have parked something for those that are paused now, or were.
 func (s *shard) wake(ctx context.Context) {
+	for _, sub := range s.subscriptions.cache.pausedSince(time.Now().Add(-holdFor)) {
+		if shardOf(sub.ID, s.broker.Shards()) == s.number {
+			s.pauses.add(sub.Tenant, sub.ID)
+		}
+	}
 	for ctx.Err() == nil {
 		changed := s.subscriptions.cache.changes()
 		resumed, added := s.pauses.over(func(tenant, id string) bool {
