@@ -163,3 +163,34 @@ func TestRecover(t *testing.T) {
 	}
 	e.none(t)
 }
+
+// A dead letter that is put back by two at the same time, or again after a crash that
+// has left it among the dead, is sent once.
+func TestRedriveOfOneByTwo(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	o := h.run(nil)
+	e := newEndpoint(t, http.StatusBadRequest)
+	sub, _ := o.subscribe("key-a", map[string]any{"url": e.URL, "schedule": []string{}})
+	o.notify("key-a", "1", "t", `1`)
+	e.next(t)
+	v := o.delivery(sub.ID, string(dead), 1)
+	e.status.Store(http.StatusOK)
+	letter, err := h.broker.Last(t.Context(), stream.Dead, stream.DeadDelivery("default", sub.ID, v.ID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := decodeDelivery(letter.Header, letter.Data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if err := o.server.history.redrive(t.Context(), d, letter, "somebody"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e.next(t)
+	o.delivery(sub.ID, string(delivered), 2)
+	o.settled()
+	e.none(t)
+}
