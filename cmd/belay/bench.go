@@ -9,10 +9,11 @@ import (
 )
 
 type benchCmd struct {
-	Ingress benchIngressCmd `cmd:"" help:"Measure how webhooks are received and stored, beside the barest programs that could."`
-	Worker  benchWorkerCmd  `cmd:"" help:"Measure how stored events are handled, beside a bare loop that takes and acknowledges them."`
-	Outbox  benchOutboxCmd  `cmd:"" help:"Measure how notifications are delivered, beside a bare loop that posts and stores a line."`
-	Target  benchTargetCmd  `cmd:"" hidden:"" help:"What is measured; belay bench starts it."`
+	Ingress  benchIngressCmd  `cmd:"" help:"Measure how webhooks are received and stored, beside the barest programs that could."`
+	Worker   benchWorkerCmd   `cmd:"" help:"Measure how stored events are handled, beside a bare loop that takes and acknowledges them."`
+	Outbox   benchOutboxCmd   `cmd:"" help:"Measure how notifications are delivered, beside a bare loop that posts and stores a line."`
+	Pipeline benchPipelineCmd `cmd:"" help:"Measure the whole way, from the webhook to the subscriber, beside the barest programs that could."`
+	Target   benchTargetCmd   `cmd:"" hidden:"" help:"What is measured; belay bench starts it."`
 }
 
 // The durabilities that can be measured.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/belay-hooks/belay/internal/bench"
 	"github.com/belay-hooks/belay/pkg/client"
+	"github.com/belay-hooks/belay/pkg/stream"
 )
 
 type benchOutboxCmd struct {
@@ -97,7 +98,7 @@ func (c *benchOutboxCmd) measure(ctx context.Context, number int, program string
 		"--concurrency", fmt.Sprint(atOnce), "--size", fmt.Sprint(c.Size),
 	}
 	if c.Rate > 0 {
-		args = append(args, "--offered")
+		args = append(args, "--offered", stream.Notify)
 	}
 	if program == programOutbox {
 		if err := c.subscribe(ctx, dir, args, sink.Addr); err != nil {
@@ -119,7 +120,7 @@ func (c *benchOutboxCmd) measure(ctx context.Context, number int, program string
 		defer cancel()
 		defer load.Offer(offering, c.Rate)()
 	}
-	p := workers{broker: broker, server: server, sink: sink, offered: c.Rate > 0}
+	p := workers{broker: broker, servers: []*process{server}, sink: sink, offered: c.Rate > 0}
 	if !p.offered && program == programOutbox {
 		p.backlog = c.Backlog * c.Subscribers
 	}
@@ -137,7 +138,12 @@ func (c *benchOutboxCmd) subscribe(ctx context.Context, dir string, args []strin
 	if c.Rate > 0 {
 		subscribers = 1
 	}
-	api, err := client.New("http://"+server.Addr, benchKey)
+	return subscribe(ctx, server, sink, subscribers)
+}
+
+// subscribe makes so many subscriptions of a sink.
+func subscribe(ctx context.Context, outbox *process, sink string, subscribers int) error {
+	api, err := client.New("http://"+outbox.Addr, benchKey)
 	if err != nil {
 		return err
 	}

@@ -49,8 +49,8 @@ func (t *target) sink() error {
 // maxSubscribers bounds what is measured.
 const maxSubscribers = 1000
 
-// post is the bare loop. With --offered it takes what is notified, otherwise it
-// posts as fast as it goes.
+// post is the bare loop. With --offered it takes what is stored in a stream, otherwise
+// it posts as fast as it goes.
 func (t *target) post() error {
 	p, err := ceiling.Connect(t.cmd.Broker)
 	if err != nil {
@@ -59,8 +59,8 @@ func (t *target) post() error {
 	t.closers = append(t.closers, p.Close)
 	poster := ceiling.NewPoster(p, "http://"+t.cmd.Sink+"/0")
 	t.Add("bare", service.Func(func(ctx context.Context) error {
-		if t.cmd.Offered {
-			return p.Consume(ctx, stream.Notify, t.cmd.Concurrency, func(_ map[string][]string, body []byte) {
+		if t.cmd.Offered != "" {
+			return p.Consume(ctx, t.cmd.Offered, t.cmd.Concurrency, func(_ map[string][]string, body []byte) {
 				_ = poster.Post(ctx, body) // what does not arrive is missed there
 			})
 		}

@@ -22,8 +22,8 @@ import (
 	"github.com/belay-hooks/belay/pkg/stream"
 )
 
-// benchTargetCmd is a process that is measured: Belay's ingress or worker, a bare
-// program, or a broker. It says where it is on standard output, and answers each line of
+// benchTargetCmd is a process that is measured: one of Belay's, a bare program, or a
+// broker. It says where it is on standard output, and answers each line of
 // standard input with what it has used up. When that ends, it ends.
 type benchTargetCmd struct {
 	Program    string `arg:""`
@@ -36,7 +36,8 @@ type benchTargetCmd struct {
 
 	Sink    string `env:"-" help:"The address of the program that is posted to."`
 	Size    int    `env:"-" help:"The size of a body in bytes."`
-	Offered bool   `env:"-" help:"Post what is notified, and nothing else."`
+	Offered string `env:"-" help:"The stream of which the messages are posted, and nothing else."`
+	Notify  bool   `env:"-" help:"Handle events by a notification."`
 }
 
 // place is where a target is.

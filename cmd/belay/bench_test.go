@@ -101,6 +101,8 @@ func TestBenchWork(t *testing.T) {
 		{"events at a rate", []string{"worker", "--rate", "200"}, true},
 		{"a backlog of notifications", []string{"outbox", "--backlog", "20000"}, false},
 		{"notifications at a rate", []string{"outbox", "--rate", "100"}, true},
+		{"the whole way", []string{"pipeline", "--connections", "8"}, false},
+		{"the whole way at a rate", []string{"pipeline", "--rate", "100"}, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var result struct {

@@ -31,32 +31,55 @@ func (r *workRound) progress(out io.Writer, rounds int, unit string) {
 
 // workers are the processes of a measurement of work.
 type workers struct {
-	broker, server *process
-	sink           *process // that the server posts to; nil where the server itself counts
-	offered        bool     // at a rate, or what is worked on has waited for the measurement
-	backlog        int      // how much there is to do; 0: no end of it
+	broker  *process
+	servers []*process // what is measured, together
+	sink    *process   // that they post to; nil where the one server itself counts
+	offered bool       // at a rate, or what is worked on has waited for the measurement
+	backlog int        // how much there is to do; 0: no end of it
 }
 
 // workMeters is what they have used up, and what they have done.
 type workMeters struct {
-	server, broker usage
-	work           *work
+	servers, broker usage
+	work            *work
 }
 
 func (p workers) meter() (m workMeters, err error) {
-	if m.server, err = p.server.usage(); err != nil {
-		return m, err
+	for _, server := range p.servers {
+		u, err := server.usage()
+		if err != nil {
+			return m, err
+		}
+		m.servers.CPU += u.CPU
+		m.servers.RSS += u.RSS
+		m.work = u.Work
 	}
 	if m.broker, err = p.broker.usage(); err != nil {
 		return m, err
 	}
-	m.work = m.server.Work
 	if p.sink != nil {
-		var u usage
-		u, err = p.sink.usage()
-		m.work = u.Work
+		m.work, err = p.arrived()
 	}
 	return m, err
+}
+
+// arrived is what the sink has been posted.
+func (p workers) arrived() (*work, error) {
+	u, err := p.sink.usage()
+	return u.Work, err
+}
+
+// between is what was done between two looks at them, and what it cost.
+func between(before, after workMeters) (r workRound, err error) {
+	r = workRound{Handled: after.work.Handled - before.work.Handled, Twice: after.work.Twice, RSS: after.servers.RSS}
+	if r.Handled == 0 {
+		return r, errors.New("nothing was handled")
+	}
+	r.P50, r.P99 = after.work.P50, after.work.P99
+	r.Rate = float64(r.Handled) / after.work.At.Sub(before.work.At).Seconds()
+	r.CPU = (after.servers.CPU - before.servers.CPU) / time.Duration(r.Handled)
+	r.BrokerCPU = (after.broker.CPU - before.broker.CPU) / time.Duration(r.Handled)
+	return r, nil
 }
 
 // observe lets a program work for a while, and tells what came of it and what it
@@ -71,7 +94,7 @@ func (f *benchFlags) observe(ctx context.Context, program string, number int, p 
 	}
 	profiled := make(chan error, 1)
 	if f.Profile != "" && number == f.Rounds && (program == programWorker || program == programOutbox) {
-		go func() { profiled <- p.server.profile(ctx, f.Duration, f.Profile) }()
+		go func() { profiled <- p.servers[0].profile(ctx, f.Duration, f.Profile) }()
 	} else {
 		profiled <- nil
 	}
@@ -82,22 +105,15 @@ func (f *benchFlags) observe(ctx context.Context, program string, number int, p 
 	if err != nil {
 		return r, err
 	}
-	r = workRound{
-		Program: program, Round: number, Handled: after.work.Handled - before.work.Handled, Twice: after.work.Twice,
-		RSS: after.server.RSS,
-	}
-	switch {
-	case p.backlog > 0 && after.work.Handled >= uint64(p.backlog):
+	if p.backlog > 0 && after.work.Handled >= uint64(p.backlog) {
 		return r, errors.New("it was through before the time was over: raise --backlog")
-	case r.Handled == 0:
-		return r, errors.New("nothing was handled")
-	case p.offered:
-		r.P50, r.P99 = after.work.P50, after.work.P99
 	}
-	r.Rate = float64(r.Handled) / after.work.At.Sub(before.work.At).Seconds()
-	r.CPU = (after.server.CPU - before.server.CPU) / time.Duration(r.Handled)
-	r.BrokerCPU = (after.broker.CPU - before.broker.CPU) / time.Duration(r.Handled)
-	return r, nil
+	r, err = between(before, after)
+	r.Program, r.Round = program, number
+	if !p.offered {
+		r.P50, r.P99 = 0, 0 // the wait of a backlog tells nothing
+	}
+	return r, err
 }
 
 func pause(ctx context.Context, d time.Duration) error {

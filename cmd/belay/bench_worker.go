@@ -120,7 +120,7 @@ func (c *benchWorkerCmd) measureOne(ctx context.Context, dir, program string, nu
 	if c.Rate > 0 {
 		defer load.Offer(ctx, c.Rate)()
 	}
-	p := workers{broker: broker, server: server, offered: c.Rate > 0}
+	p := workers{broker: broker, servers: []*process{server}, offered: c.Rate > 0}
 	if !p.offered {
 		p.backlog = c.Backlog
 	}

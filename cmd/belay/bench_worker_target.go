@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strconv"
 	"sync"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/belay-hooks/belay/internal/ceiling"
 	"github.com/belay-hooks/belay/internal/program"
+	"github.com/belay-hooks/belay/pkg/config"
 	"github.com/belay-hooks/belay/pkg/event"
 	"github.com/belay-hooks/belay/pkg/handler"
 	"github.com/belay-hooks/belay/pkg/service"
@@ -94,8 +96,7 @@ func (t *target) consume() error {
 	return nil
 }
 
-// work is a worker as the program worker runs it, with a chain of three handlers
-// of which the last one counts.
+// work is a worker as the program worker runs it.
 func (t *target) work(ctx context.Context) error {
 	program.CollectLess()
 	broker, err := stream.Connect(stream.Config{Name: "worker", URL: t.cmd.Broker, Logger: t.Log})
@@ -106,20 +107,41 @@ func (t *target) work(ctx context.Context) error {
 	if err := broker.Open(ctx); err != nil {
 		return err
 	}
+	chains := []handler.Chain{t.counting()}
+	if t.cmd.Notify {
+		if chains, err = t.notifying(broker); err != nil {
+			return err
+		}
+	}
+	w, err := worker.New(ctx, worker.Config{Broker: broker, Logger: t.Log, Metrics: t.Ops.Registry()}, chains...)
+	if err != nil {
+		return err
+	}
+	t.Add("worker", w)
+	return nil
+}
+
+// counting is a chain of three handlers of which the last one counts.
+func (t *target) counting() handler.Chain {
 	t.tally = &tally{takes: t.cmd.Takes}
 	nothing := handler.Do(func(context.Context, *event.Event) error { return nil })
 	count := handler.Do(func(_ context.Context, e *event.Event) error {
 		t.tally.handle(e.ID, e.Time)
 		return nil
 	})
-	w, err := worker.New(ctx, worker.Config{Broker: broker, Logger: t.Log, Metrics: t.Ops.Registry()}, handler.Chain{
+	return handler.Chain{
 		Name: "bench", Earliest: true, Concurrency: t.cmd.Concurrency, Steps: []handler.Step{
 			{Name: "first", Order: 1, Handler: nothing}, {Name: "second", Order: 2, Handler: nothing}, {Name: "count", Order: 3, Handler: count},
 		},
-	})
-	if err != nil {
-		return err
 	}
-	t.Add("worker", w)
-	return nil
+}
+
+// notifying is a chain that tells subscribers.
+func (t *target) notifying(b *stream.Broker) ([]handler.Chain, error) {
+	text := fmt.Sprintf("chains: [{name: bench, start: earliest, concurrency: %d, handlers: [{name: tell, notify: {type: bench}}]}]", t.cmd.Concurrency)
+	file, err := config.Parse("bench.yaml", []byte(text), config.Options{})
+	if err != nil {
+		return nil, err
+	}
+	return worker.Chains(file, b, t.Log)
 }

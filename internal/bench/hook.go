@@ -35,6 +35,9 @@ type HookConfig struct {
 	// Signature is the header with the signature, if that changes with the id.
 	// Empty: one signature serves all.
 	Signature string
+	// Stamped says that Body is what [Stamp] wrote: each webhook tells its number and
+	// when it was sent.
+	Stamped bool
 }
 
 // A Hook is a webhook that is sent over and over, each time with another
@@ -107,6 +110,9 @@ func (h *Hook) Numbered(n uint64, now time.Time) ([]byte, error) {
 	}
 	copy(h.number, zeros)
 	copy(h.number[numberSize-len(digits):], digits)
+	if h.c.Stamped {
+		copy(h.body, stamp(int64(n), now)) //nolint:gosec // it has at most twelve digits
+	}
 	if h.signature == nil {
 		return h.message, nil
 	}

@@ -33,13 +33,15 @@ const stampLayout = "2006-01-02T15:04:05.000000000Z07:00"
 
 // Stamp is a body of about so many bytes with its number and when it was sent.
 func Stamp(number int64, sent time.Time, size int) []byte {
-	var b bytes.Buffer
-	fmt.Fprintf(&b, `{"sent":%q,"number":%d,"pad":"`, sent.UTC().Format(stampLayout), number)
-	for b.Len() < size-2 {
-		b.WriteByte('x')
-	}
-	b.WriteString(`"}`)
-	return b.Bytes()
+	b := stamp(number, sent)
+	b = append(b, `,"pad":"`...)
+	b = append(b, bytes.Repeat([]byte("x"), max(size-len(b)-2, 0))...)
+	return append(b, `"}`...)
+}
+
+// stamp is how the body begins; it has the same length for all numbers and times.
+func stamp(number int64, sent time.Time) []byte {
+	return fmt.Appendf(nil, `{"sent":%q,"number":%*d`, sent.UTC().Format(stampLayout), numberSize, number)
 }
 
 // ReadStamp reads what [Stamp] wrote.
