@@ -159,6 +159,16 @@ func (f *fails) set(id string, since time.Time) {
 	}
 }
 
+// warnOfHistory says if no subscription can fail for as long as its attempts are kept.
+func (s *Server) warnOfHistory(ctx context.Context) error {
+	kept, err := s.broker.MaxAge(ctx, stream.Attempts)
+	if err == nil && s.config.DisableAfter > 0 && kept <= s.config.DisableAfter {
+		s.log.Warn("attempts are not kept for longer than a subscription may fail, so none is disabled for it: raise BELAY_HISTORY",
+			"kept", kept, "disable_after", s.config.DisableAfter)
+	}
+	return err
+}
+
 // judge disables a subscription of which every attempt has failed for too long. Who
 // changes it gives it all of the time again.
 func (s *shard) judge(ctx context.Context, r *result) error {

@@ -25,6 +25,9 @@ func TestHealth(t *testing.T) {
 	o := newHouse(t).run(func(c *Config) { c.DisableAfter = 120 * time.Hour })
 	e := newEndpoint(t, http.StatusOK)
 	sub, _ := o.subscribe("key-a", map[string]any{"url": e.URL, "filters": []string{"t"}, "schedule": []string{}})
+	if strings.Contains(o.log.String(), "BELAY_HISTORY") {
+		t.Error("it is warned of a history that is long enough")
+	}
 	if v := o.health(sub.ID); v.State != healthUnknown || v.LastFailure != nil {
 		t.Errorf("new: %+v", v)
 	}
@@ -105,4 +108,10 @@ func TestExhaustedIsTold(t *testing.T) {
 	o.settled()
 	e.none(t)
 	other.none(t)
+}
+
+func TestShortHistoryIsWarnedOf(t *testing.T) {
+	t.Parallel()
+	o := newHouse(t).run(func(c *Config) { c.DisableAfter = 30 * 24 * time.Hour })
+	eventually(t, "it is warned", func() bool { return strings.Contains(o.log.String(), "raise BELAY_HISTORY") })
 }

@@ -47,32 +47,24 @@ type found struct {
 var errNoDelivery = rest.NewProblem(http.StatusNotFound, "there is no such delivery, or it is no longer kept")
 
 // find finds a delivery of a tenant. The subscription, which may be empty, makes it
-// quick where many attempts were made since.
+// quick where many attempts were made since. What waits or is dead is found without its
+// attempts.
 func (h history) find(ctx context.Context, tenant, id, subscription string) (*found, error) {
 	created, err := timeOf(id)
 	if err != nil || subscription != "" && !rest.ValidName(subscription) {
 		return nil, errNoDelivery
 	}
 	f := &found{}
-	if err := h.findStanding(ctx, f, tenant, id, subscription); err != nil {
-		return nil, err
-	}
-	if f.view != nil {
-		subscription = f.view.Subscription
+	if err := h.findStanding(ctx, f, tenant, id, subscription); err != nil || f.view != nil {
+		return f, err
 	}
 	if f.attempts, err = h.attemptsOf(ctx, tenant, id, subscription, created); err != nil {
 		return nil, err
 	}
-	if n := len(f.attempts); f.view == nil && n > 0 {
-		f.view = f.attempts[n-1].view()
-	}
-	if f.view == nil {
+	if len(f.attempts) == 0 {
 		return nil, errNoDelivery
 	}
-	if n := len(f.attempts); n > 0 && f.standing() != nil {
-		last := f.attempts[n-1]
-		f.view.Last, f.view.Status, f.view.Detail = last.At, last.Status, last.Detail
-	}
+	f.view = f.attempts[len(f.attempts)-1].view()
 	return f, nil
 }
 
@@ -128,6 +120,16 @@ func (h history) attemptsOf(ctx context.Context, tenant, id, subscription string
 
 // show completes a delivery with what was said in its attempts, and its body.
 func (h history) show(ctx context.Context, f *found) (*deliveryView, error) {
+	if d := f.standing(); d != nil {
+		var err error
+		if f.attempts, err = h.attemptsOf(ctx, d.event.Tenant, d.id, d.subscription, f.view.Created); err != nil {
+			return nil, err
+		}
+		if n := len(f.attempts); n > 0 {
+			last := f.attempts[n-1]
+			f.view.Last, f.view.Status, f.view.Detail = last.At, last.Status, last.Detail
+		}
+	}
 	for _, a := range f.attempts {
 		m, err := h.broker.Get(ctx, stream.Attempts, a.seq)
 		if errors.Is(err, stream.ErrNotFound) {

@@ -202,6 +202,9 @@ func (s *Server) consume(serving, work context.Context) error {
 		return nil // it is stopped before it began
 	}
 	fan, send, err := s.consumers(serving)
+	if err == nil {
+		err = s.warnOfHistory(serving)
+	}
 	if err != nil {
 		if serving.Err() != nil {
 			return nil

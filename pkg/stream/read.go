@@ -139,3 +139,16 @@ func (b *Broker) Bytes(ctx context.Context, stream string) (int64, error) {
 	}
 	return int64(info.State.Bytes), nil
 }
+
+// MaxAge is how long a stream keeps a message; 0: it does not go by its age.
+func (b *Broker) MaxAge(ctx context.Context, stream string) (time.Duration, error) {
+	s, err := b.stream(ctx, stream)
+	if err != nil {
+		return 0, err
+	}
+	info, err := s.Info(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("look up the stream %s: %w", stream, brokerError(err))
+	}
+	return info.Config.MaxAge, nil
+}
