@@ -2,12 +2,9 @@ package outbox
 
 import (
 	"net/http"
-	"strconv"
-	"time"
 
 	"github.com/gorilla/mux"
 
-	"github.com/belay-hooks/belay/internal/expression"
 	"github.com/belay-hooks/belay/internal/rest"
 )
 
@@ -64,60 +61,3 @@ const notificationsPath = "/v1/notifications"
 type verbs = rest.VerbsOf[caller]
 
 func (a *api) guard(v verbs) http.Handler { return rest.Guard(v, a.caller, a.log) }
-
-// accepted is the answer to a notification.
-type accepted struct {
-	// ID is the event's.
-	ID string `json:"id"`
-	// Duplicate says that an event of this source and id was accepted before,
-	// within the broker's window; nothing is sent again.
-	Duplicate bool `json:"duplicate"`
-}
-
-func (a *api) notify(w http.ResponseWriter, r *http.Request, who caller) error {
-	if err := who.may(accessWrite); err != nil {
-		return err
-	}
-	when, err := predicate(r)
-	if err != nil {
-		return err
-	}
-	body, err := rest.ReadBody(w, r, maxNotificationBody)
-	if err != nil {
-		return err
-	}
-	e, err := parseNotification(r.Header, body, who.tenant, time.Now())
-	if err != nil {
-		return err
-	}
-	e.When = when
-	if err := a.backlog.refusal(); err != nil {
-		return err
-	}
-	if !a.types.declares(e.Name()) {
-		return rest.NewProblem(http.StatusUnprocessableEntity, "the event type is not declared; GET /v1/event-types lists those that are")
-	}
-	receipt, err := a.broker.StoreEvent(r.Context(), e)
-	if err != nil {
-		return explain(err)
-	}
-	a.metrics.notifications.WithLabelValues(strconv.FormatBool(receipt.Duplicate)).Inc()
-	a.log.Info("notification accepted", "notification", e.ID, "source", e.Source, "type", e.Type,
-		"tenant", who.tenant, "by", who.key, "bytes", len(e.Body), "duplicate", receipt.Duplicate)
-	rest.WriteJSON(w, http.StatusAccepted, "application/json", accepted{ID: e.ID, Duplicate: receipt.Duplicate})
-	return nil
-}
-
-// predicate reads which subscriptions a notification is for.
-func predicate(r *http.Request) (string, error) {
-	q := rest.NewQuery(r)
-	when := q.Text("when")
-	if when != "" {
-		if detail := rest.BadText(when, maxWhen); detail != "" {
-			q.Bad("when", detail)
-		} else if _, err := expression.NewPredicate(when); err != nil {
-			q.Bad("when", err.Error())
-		}
-	}
-	return when, q.Err()
-}

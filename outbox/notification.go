@@ -62,13 +62,11 @@ func parseNotification(header http.Header, body []byte, tenant string, now time.
 	switch {
 	case contentType == structuredType:
 		e, err = parseStructured(body, now)
-	case contentType == batchType:
-		return nil, rest.NewProblem(http.StatusUnsupportedMediaType, "batches of CloudEvents are not taken; send one event a request")
 	case header.Get("Ce-Id") != "" || header.Get("Ce-Specversion") != "":
 		e, err = parseBinary(header, body, now)
 	default:
 		return nil, rest.NewProblem(http.StatusUnsupportedMediaType,
-			"want a CloudEvent: Content-Type "+structuredType+", or the headers ce-specversion, ce-id, ce-source and ce-type")
+			"want a CloudEvent: Content-Type "+structuredType+" or "+batchType+", or the headers ce-specversion, ce-id, ce-source and ce-type")
 	}
 	if err != nil {
 		return nil, err

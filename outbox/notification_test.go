@@ -3,6 +3,7 @@ package outbox
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -96,6 +97,7 @@ func TestNotificationErrors(t *testing.T) {
 		}
 		return h
 	}
+	batched := http.Header{"Content-Type": {batchType}}
 	cases := []struct {
 		name   string
 		header http.Header
@@ -105,7 +107,12 @@ func TestNotificationErrors(t *testing.T) {
 	}{
 		{"no CloudEvent", jsonBody, `{}`, 415, ""},
 		{"nothing at all", nil, ``, 415, ""},
-		{"batch", http.Header{"Content-Type": {batchType}}, `[]`, 415, ""},
+		{"empty batch", batched, `[]`, 422, ""},
+		{"no batch", batched, `{}`, 400, ""},
+		{"batch of too many", batched, "[" + strings.Repeat("{},", maxBatchEvents) + "{}]", 422, ""},
+		{"wrong in a batch", batched, "[" + valid(`{}`) + `,{"specversion":"1.0","id":"2","type":"t","data":1,"data_base64":"x"}]`, 422, "#/1/data_base64 #/1/source"},
+		{"nothing in a batch", batched, "[" + valid(`{}`) + ",null]", 400, ""},
+		{"twice in a batch", batched, "[" + valid(`{}`) + "," + valid(`{}`) + "]", 422, "#/1/id"},
 		{"not JSON", structured, `x`, 400, ""},
 		{"list", structured, `[]`, 400, ""},
 		{"empty object", structured, `{}`, 422, "#/id #/source #/specversion #/type"},
@@ -159,6 +166,7 @@ func TestNotificationErrors(t *testing.T) {
 func FuzzParseNotification(f *testing.F) {
 	f.Add(structuredType, "", "", "", []byte(`{"specversion":"1.0","id":"1","source":"/s","type":"t","data":{"a":1}}`))
 	f.Add(structuredType, "", "", "", []byte(`{"specversion":"1.0","id":"1","source":"/s","type":"t","data_base64":"AA==","ext":5,"datacontenttype":"a/b"}`))
+	f.Add(batchType, "", "", "", []byte(`[{"specversion":"1.0","id":"1","source":"/s","type":"t"},{"specversion":"1.0","id":"2","source":"/s","type":"t","data":null}]`))
 	f.Add("text/plain", "1", "t", `"a\"b"`, []byte("body"))
 	f.Add("", "%41", "a.b", "%E2%9C%93", []byte(nil))
 	f.Fuzz(func(t *testing.T, contentType, id, eventType, subject string, body []byte) {
@@ -166,24 +174,58 @@ func FuzzParseNotification(f *testing.F) {
 		if id != "" {
 			h = http.Header{"Content-Type": {contentType}, "Ce-Specversion": {"1.0"}, "Ce-Id": {id}, "Ce-Source": {"/s"}, "Ce-Type": {eventType}, "Ce-Subject": {subject}}
 		}
-		e, err := parseNotification(h, body, "acme", testNow)
+		all, _, err := parseNotifications(h, body, "acme", testNow)
 		if err != nil {
 			if p, unexpected := rest.ProblemOf(err); unexpected || p.Status < 400 || p.Status > 422 {
 				t.Fatalf("an error that is no problem: %v", err)
 			}
 			return
 		}
-		// What is accepted survives its way through the broker and can be sent.
-		again, err := event.Decode(e.Encode())
-		if err != nil {
-			t.Fatalf("stored, it cannot be read: %v", err)
-		}
-		if again.ID != e.ID || again.Type != e.Type || again.ContentType != e.ContentType || string(again.Body) != string(e.Body) ||
-			again.MsgID() != e.MsgID() || len(again.Header) != len(e.Header) {
-			t.Fatalf("stored %+v, read %+v", e, again)
-		}
-		if !validHeaderText(e.ContentType) {
-			t.Fatalf("the content type %q cannot be sent", e.ContentType)
+		for _, e := range all {
+			sendable(t, e)
 		}
 	})
+}
+
+// sendable fails unless what is accepted survives its way through the broker and can be
+// sent.
+func sendable(t *testing.T, e *event.Event) {
+	t.Helper()
+	again, err := event.Decode(e.Encode())
+	if err != nil {
+		t.Fatalf("stored, it cannot be read: %v", err)
+	}
+	if again.ID != e.ID || again.Type != e.Type || again.ContentType != e.ContentType || string(again.Body) != string(e.Body) ||
+		again.MsgID() != e.MsgID() || len(again.Header) != len(e.Header) {
+		t.Fatalf("stored %+v, read %+v", e, again)
+	}
+	if !validHeaderText(e.ContentType) {
+		t.Fatalf("the content type %q cannot be sent", e.ContentType)
+	}
+}
+
+func TestBatchOfNotifications(t *testing.T) {
+	t.Parallel()
+	o := newHouse(t).run(nil)
+	s := newSubscriber(t, nil)
+	o.subscribe("key-a", map[string]any{"url": s.URL})
+	o.notify("key-a", "2", "t", `2`)
+	batch := `[{"specversion":"1.0","id":"1","source":"/test","type":"t","data":1},
+		{"specversion":"1.0","id":"2","source":"/test","type":"t","data":2},
+		{"specversion":"1.0","id":"3","source":"/test","type":"t","data":3}]`
+	r := o.do(http.MethodPost, notificationsPath, "key-a", http.Header{"Content-Type": {batchType}}, batch)
+	var got acceptedAll
+	r.into(t, &got)
+	if want := []accepted{{"1", false}, {"2", true}, {"3", false}}; r.StatusCode != http.StatusAccepted || !slices.Equal(got.Accepted, want) {
+		t.Errorf("%d %s", r.StatusCode, r.body)
+	}
+	bodies := map[string]bool{}
+	for range 3 {
+		bodies[string(s.next(t).body)] = true
+	}
+	if len(bodies) != 3 {
+		t.Errorf("posted %v", bodies)
+	}
+	o.settled()
+	s.none(t)
 }

@@ -197,6 +197,11 @@ func TestDescription(t *testing.T) {
 	d.ask(202, http.MethodPost, "/v1/notifications", "key-a", `{}`, "Ce-Specversion", "1.0", "Ce-Id", "2", "Ce-Source", "/t", "Ce-Type", "a.b")
 	d.ask(422, http.MethodPost, "/v1/notifications", "key-a", `{}`, "Ce-Specversion", "1.0", "Ce-Id", "2", "Ce-Source", "/t", "Ce-Type", "other")
 	d.ask(422, http.MethodPost, subs, "key-a", `{"url":"`+url+`","filters":["other"]}`)
+	const batch = "application/cloudevents-batch+json"
+	d.ask(202, http.MethodPost, "/v1/notifications", "key-a", "["+notification+`,{"specversion":"1.0","id":"b","source":"/t","type":"a.b"}]`, "Content-Type", batch)
+	d.ask(400, http.MethodPost, "/v1/notifications", "key-a", "{}", "Content-Type", batch)
+	d.ask(422, http.MethodPost, "/v1/notifications", "key-a", "[]", "Content-Type", batch)
+	d.ask(422, http.MethodPost, "/v1/notifications", "key-a", "["+notification+",{}]", "Content-Type", batch)
 	const toSome = "/v1/notifications?when=subscription.tenant+%3D%3D+%22acme%22"
 	d.ask(202, http.MethodPost, toSome, "key-a", `{}`, "Ce-Specversion", "1.0", "Ce-Id", "all", "Ce-Source", "/t", "Ce-Type", "a.b", "Belay-Tenant", "*")
 	d.ask(422, http.MethodPost, "/v1/notifications?when=subscription", "key-a", `{}`)
