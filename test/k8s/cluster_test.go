@@ -316,7 +316,7 @@ func appendNamespace(t *testing.T, path string) {
 // definitions are the files of the CustomResourceDefinitions, as mkschema names them.
 func definitions(t *testing.T) []string {
 	t.Helper()
-	out, err := exec.Command("go", "run", "./mkschema", "-definitions").Output()
+	out, err := exec.Command("go", "run", "./mkschema", "--definitions").Output()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,22 +5,24 @@
 //
 //	go run ./mkschema schemas
 //
-// With -definitions it prints the paths of the definitions of custom resources, for
+// With --definitions it prints the paths of the definitions of custom resources, for
 // kubectl apply.
 package main
 
 import (
+	"context"
 	"encoding/json"
-	"errors"
-	"flag"
 	"fmt"
-	"log"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 
+	"github.com/alecthomas/kong"
 	"sigs.k8s.io/yaml"
+
+	"github.com/belay-hooks/belay/pkg/service"
 )
 
 // kubernetes is the oldest version that the manifests are for, or newer.
@@ -49,26 +51,23 @@ var custom = map[string][]string{
 }
 
 func main() {
-	log.SetFlags(0)
-	definitions := flag.Bool("definitions", false, "print the paths of the definitions of custom resources")
-	flag.Parse()
-	err := errors.New("want the directory to write to")
-	switch {
-	case *definitions:
-		err = printDefinitions()
-	case flag.NArg() == 1:
-		err = run(flag.Arg(0))
-	}
-	if err != nil {
-		log.Fatal(err)
-	}
+	service.Main("mkschema", func(ctx context.Context) error {
+		var c struct {
+			Dir         string `arg:"" optional:"" default:"schemas" help:"Where to."`
+			Definitions bool   `help:"Print the paths of the definitions of custom resources."`
+		}
+		if out := kong.Parse(&c).Stdout; c.Definitions {
+			return printDefinitions(ctx, out)
+		}
+		return run(ctx, c.Dir)
+	})
 }
 
-func run(dir string) error {
+func run(ctx context.Context, dir string) error {
 	var document struct {
 		Definitions map[string]object `json:"definitions"`
 	}
-	text, err := read(kubernetes, "api/openapi-spec/swagger.json")
+	text, err := read(ctx, kubernetes, "api/openapi-spec/swagger.json")
 	if err != nil {
 		return err
 	}
@@ -84,7 +83,7 @@ func run(dir string) error {
 	}
 	for module, files := range custom {
 		for _, file := range files {
-			text, err := read(module, file)
+			text, err := read(ctx, module, file)
 			if err != nil {
 				return err
 			}
@@ -122,22 +121,24 @@ func writeCustom(dir string, text []byte) error {
 	return nil
 }
 
-func printDefinitions() error {
+func printDefinitions(ctx context.Context, out io.Writer) error {
 	for module, files := range custom {
-		dir, err := download(module)
+		dir, err := download(ctx, module)
 		if err != nil {
 			return err
 		}
 		for _, file := range files {
-			fmt.Println(filepath.Join(dir, file))
+			if _, err := fmt.Fprintln(out, filepath.Join(dir, file)); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
 // read is a file of a module.
-func read(module, file string) ([]byte, error) {
-	dir, err := download(module)
+func read(ctx context.Context, module, file string) ([]byte, error) {
+	dir, err := download(ctx, module)
 	if err != nil {
 		return nil, err
 	}
@@ -145,13 +146,13 @@ func read(module, file string) ([]byte, error) {
 }
 
 // download is the directory of a module.
-func download(module string) (string, error) {
-	out, err := exec.Command("go", "mod", "download", "-json", module).Output()
+func download(ctx context.Context, module string) (string, error) {
+	printed, err := exec.CommandContext(ctx, "go", "mod", "download", "-json", module).Output()
 	if err != nil {
-		return "", fmt.Errorf("go mod download %s: %w\n%s", module, err, out)
+		return "", fmt.Errorf("go mod download %s: %w\n%s", module, err, printed)
 	}
 	var at struct{ Dir string }
-	err = json.Unmarshal(out, &at)
+	err = json.Unmarshal(printed, &at)
 	return at.Dir, err
 }
 

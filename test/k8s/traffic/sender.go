@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"sync"
 	"time"
@@ -140,7 +141,7 @@ func (h *handlers) subscribe(ctx context.Context, outbox, key, target string) {
 				h.counts.subscribed()
 				return
 			}
-			fmt.Println("subscribe:", resp.Status, string(answer))
+			slog.Warn("not subscribed", "status", resp.Status, "answer", string(answer))
 		}
 		<-time.After(time.Second)
 	}
