@@ -7,6 +7,7 @@
 #                kind create cluster
 #                make images TAG=dev && kind load docker-image $$(make -s image-names TAG=dev)
 #                KUBECONFIG=~/.kube/config make test-k8s
+# test-keda    there too, where KEDA runs: workers from none to several and back
 # images       of the programs, with docker buildx: belay/ingress:TAG and so on
 # lint   the linters of .golangci.yml (downloads and builds golangci-lint the first time)
 # bench  the benchmarks        fuzz   each fuzz test for FUZZTIME        build   bin/
@@ -17,7 +18,7 @@ BENCH    ?= .
 LINT      = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .DEFAULT_GOAL := test
-.PHONY: run test test-power test-sdk test-k8s images image-names lint bench fuzz build
+.PHONY: run test test-power test-sdk test-k8s test-keda images image-names lint bench fuzz build
 
 run:
 	$(GO) run ./cmd/belay serve --dev
@@ -45,6 +46,9 @@ test/sdk/node/node_modules/.package-lock.json: test/sdk/node/package-lock.json
 
 test-k8s:
 	cd test/k8s && $(GO) vet -tags k8s ./... && $(GO) test -count=1 -timeout 40m -tags k8s -v .
+
+test-keda:
+	cd test/k8s && $(GO) vet -tags keda ./... && $(GO) test -count=1 -timeout 20m -tags keda -run TestKeda -v .
 
 PROGRAMS = ingress worker outbox console belay
 TAG     ?= $(shell git describe --tags --always --dirty)
