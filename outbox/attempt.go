@@ -3,6 +3,7 @@ package outbox
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -90,7 +91,7 @@ func (a *attempt) conclude(got answer, v verdict, took time.Duration) {
 	}
 	if a.Status = got.status; got.status != 0 {
 		a.Response = &response{
-			Status: got.status, Header: got.header,
+			Status: got.status, Header: withoutCookies(got.header),
 			Body: strings.ToValidUTF8(string(got.body), "\uFFFD"), Truncated: got.truncated,
 		}
 	}
@@ -128,4 +129,15 @@ func readAttempt(m *stream.Stored) (*attempt, error) {
 		return nil, fmt.Errorf("read message %d of %s: %w", m.Seq, stream.Attempts, err)
 	}
 	return a, nil
+}
+
+// withoutCookies is the header of an answer as it may be kept: a cookie is a credential
+// for the subscriber's server.
+func withoutCookies(header http.Header) http.Header {
+	if header["Set-Cookie"] == nil {
+		return header
+	}
+	kept := header.Clone()
+	kept["Set-Cookie"] = []string{hidden}
+	return kept
 }

@@ -75,6 +75,7 @@ func TestHistoryOfADelivery(t *testing.T) {
 	o := newHouse(t).run(nil)
 	s := newSubscriber(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("X-Request-Id", "r-1")
+		w.Header().Set("Set-Cookie", "session=tell-nobody")
 		w.WriteHeader(http.StatusInternalServerError)
 		_, _ = w.Write([]byte("out of order"))
 	})
@@ -100,7 +101,7 @@ func TestHistoryOfADelivery(t *testing.T) {
 			a.Response.Header["X-Request-Id"][0] != "r-1" || a.Request.Header["Webhook-Id"][0] != v.ID {
 			t.Errorf("attempt %+v", a)
 		}
-		if a.Request.Header["X-Token"][0] != hidden || a.Request.Header["Webhook-Signature"][0] != hidden {
+		if a.Response.Header["Set-Cookie"][0] != hidden || a.Request.Header["X-Token"][0] != hidden || a.Request.Header["Webhook-Signature"][0] != hidden {
 			t.Errorf("a secret is kept: %v", a.Request.Header)
 		}
 	}
