@@ -5,7 +5,8 @@
 # test-k8s     on the cluster that KUBECONFIG names, in a namespace of its own, belay-test.
 #              It needs kubectl, a default StorageClass, and the images on the nodes:
 #                kind create cluster
-#                make images TAG=dev && kind load docker-image $$(make -s image-names TAG=dev)
+#                docker pull nats:2.15.2 && make images TAG=dev
+#                kind load docker-image $(make -s image-names TAG=dev)
 #                KUBECONFIG=~/.kube/config make test-k8s
 # test-keda    there too, where KEDA runs: workers from none to several and back
 # images       of the programs, with docker buildx: belay/ingress:TAG and so on
