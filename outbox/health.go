@@ -38,7 +38,7 @@ type health struct {
 }
 
 // failures are the verdicts of attempts that failed.
-var failures = []decision{retry, dead}
+var failures = []decision{retry, dead, gone}
 
 func (h history) health(ctx context.Context, s *Subscription, disableAfter time.Duration, now time.Time) (*health, error) {
 	v := &health{State: healthUnknown}
