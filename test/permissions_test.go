@@ -113,6 +113,9 @@ func outboxTools(tool func(args ...string) string, c *cluster) {
 		{"deliveries", "redrive", "--all", "--yes"},
 		{"deliveries", "recover", sub, "--since", "1h", "--yes"},
 		{"subscriptions", "health", sub},
+		{"deliveries"},
+		{"deliveries", "redrive", "--all", "--subscription", sub, "--yes"},
+		{"deliveries", "recover", sub, "--since", "1h", "--yes"},
 		{"subscriptions", "delete", sub},
 		{"keys"},
 	} {
