@@ -19,7 +19,7 @@ const namespace = "belay-test"
 const (
 	webhooksASecond = "25"
 	// patience is how long anything may take.
-	patience = 4 * time.Minute
+	patience = 6 * time.Minute
 )
 
 // kubectl runs it against the cluster of KUBECONFIG, and fails the test where it fails.
