@@ -158,10 +158,11 @@ func (d *delivery) due(shard int) stream.Message {
 }
 
 // letter is the delivery as a dead letter. The payload is nil if it is no longer
-// kept anywhere.
+// kept anywhere. One that is too large for a message stays in NOTIFY, as it does for
+// the deliveries.
 func (d *delivery) letter(payload []byte, reason Reason, detail string) stream.Message {
 	header, data := d.encode()
-	if payload != nil {
+	if payload != nil && len(payload) <= stream.MaxInline {
 		data = payload
 		delete(header, headerBody)
 	}
