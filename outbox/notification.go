@@ -34,6 +34,9 @@ const (
 	maxAttribute     = 1024
 	maxAttributes    = 32
 	maxAttributeName = 64
+	// maxStoredHeaders bounds all of them together, as they are stored. The broker takes 64 KiB
+	// of headers, and a delivery and its dead letter have some of their own.
+	maxStoredHeaders = 56 << 10
 )
 
 // attributePrefix marks attributes in binary mode, and those on the stored event
@@ -80,7 +83,20 @@ func parseNotification(header http.Header, body []byte, tenant string, now time.
 	if len(e.Body) > maxData {
 		return nil, rest.NewProblem(http.StatusRequestEntityTooLarge, "the data is larger than "+strconv.Itoa(maxData)+" bytes")
 	}
+	if storedHeaders(e) > maxStoredHeaders {
+		return nil, rest.NewProblem(http.StatusRequestEntityTooLarge,
+			"the attributes, percent-encoded, take more than "+strconv.Itoa(maxStoredHeaders)+" bytes together")
+	}
 	return e, nil
+}
+
+// storedHeaders is how many bytes the headers of a stored event take.
+func storedHeaders(e *event.Event) (n int) {
+	header, _ := e.Encode()
+	for name, values := range header {
+		n += len(name) + len(": \r\n") + len(values[0]) // each has one value
+	}
+	return n
 }
 
 // attributes are those of a CloudEvent by name, as text.
