@@ -20,6 +20,7 @@ type task struct {
 	turn    int  // of a parked event: the turn that is due, from 1
 	touched bool // the chain may have worked on it before
 	kept    bool // it has an entry in PROGRESS
+	counted bool // its beginning is counted there
 	// revision of that entry, when it was read or written here; 0 without one.
 	revision uint64
 	// lease says for how long the shard of an ordered chain is ours; nil: the event

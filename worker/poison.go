@@ -68,20 +68,22 @@ func (r *runner) enter(ctx context.Context, t *task) (leave func(), o outcome) {
 	if doubtful {
 		if err := r.writeProgress(ctx, t); err != nil {
 			o.kind = interrupted
+		} else {
+			t.counted = true
 		}
 	}
 	return leave, o
 }
 
-// uncount takes back that the event was begun with, which the worker's own stop has
-// ended. Nothing else of an interrupted run is recorded.
+// uncount takes back that the event was begun with here, which the worker's own stop
+// has ended. Nothing else of an interrupted run is recorded.
 func (r *runner) uncount(ctx context.Context, t *task) (stream.Verdict, error) {
-	if t.progress.Begun == 0 {
+	if !t.counted {
 		return stream.GiveBack, nil
 	}
 	return stream.GiveBack, stream.WaitOut(ctx, func() error {
 		p, revision, err := r.progress.Find(ctx, r.chain.Name, t.Place)
-		if err != nil || revision == 0 || p.Begun == 0 {
+		if err != nil || revision != t.revision || p.Begun == 0 {
 			return err
 		}
 		p.Begun--
