@@ -61,11 +61,12 @@ var ErrNone = rest.NewProblem(http.StatusNotFound, "there is no such job")
 type Board struct {
 	state *stream.Bucket
 	wake  chan struct{} // tells the driver of a new job
+	lease time.Duration
 }
 
 // NewBoard returns the board of a broker.
 func NewBoard(b *stream.Broker) *Board {
-	return &Board{state: b.Bucket(stream.State), wake: make(chan struct{}, 1)}
+	return &Board{state: b.Bucket(stream.State), wake: make(chan struct{}, 1), lease: leaseFor}
 }
 
 // Begin stores a new job, which its driver finds then.

@@ -20,12 +20,11 @@ import (
 )
 
 const (
-	// leaseFor is after how long without a word of its driver a job is another's.
+	// leaseFor is after how long without a word of its driver a job is another's. In a
+	// third of that the driver gives one, and the jobs are looked through for such.
 	leaseFor = 15 * time.Second
 	// releaseWithin bounds the write that gives it up at the end of a process.
 	releaseWithin = 2 * time.Second
-	// lookEvery is how often the jobs are looked through for such.
-	lookEvery = 5 * time.Second
 	// keepJobs is how long a job that has ended is kept.
 	keepJobs = 30 * 24 * time.Hour
 	// pageSize is how many things are settled between two notes of how far a job is,
@@ -58,7 +57,7 @@ func (b *Board) Drive(ctx context.Context, log *slog.Logger, run func(context.Co
 	}
 	defer d.running.Wait()
 	d.running.Go(func() { b.state.WatchFiltered(ctx, standing.JobKeys, d.watcher()) })
-	ticker := time.NewTicker(lookEvery)
+	ticker := time.NewTicker(b.lease / 3)
 	defer ticker.Stop()
 	for {
 		d.look(ctx)
@@ -119,7 +118,7 @@ func (d *Driver) look(ctx context.Context) {
 		toDo := j.State == standing.JobRunning || j.Kind == standing.JobReplay && j.HasEnded() && !j.Clean
 		switch {
 		case d.driven[j.ID]:
-		case toDo && (j.Owner == d.me || time.Since(j.Beat) > leaseFor):
+		case toDo && (j.Owner == d.me || time.Since(j.Beat) > d.board.lease):
 			d.driven[j.ID] = true
 			d.running.Go(func() {
 				d.job(ctx, j.ID)
@@ -138,11 +137,11 @@ func (d *Driver) look(ctx context.Context) {
 // job takes the lease of a job and drives it to its end, or until it is paused.
 func (d *Driver) job(ctx context.Context, id string) {
 	j, err := d.board.Get(ctx, id)
-	if err == nil && (j.Owner == d.me || time.Since(j.Beat) > leaseFor) {
+	if err == nil && (j.Owner == d.me || time.Since(j.Beat) > d.board.lease) {
 		var mine bool
 		if mine, err = d.Note(ctx, j); mine {
 			d.log.Info("job goes on", "job", j.ID, "kind", j.Kind, "handled", j.Handled, "total", j.Total)
-			err = d.run(ctx, d, j)
+			err = d.keeping(ctx, id, func() error { return d.run(ctx, d, j) })
 			if ctx.Err() != nil {
 				d.release(ctx, id)
 			}
@@ -151,6 +150,34 @@ func (d *Driver) job(ctx context.Context, id string) {
 	if err != nil && ctx.Err() == nil && !errors.Is(err, ErrNone) {
 		d.log.Warn("job interrupted, it goes on soon", "job", id, "error", err)
 	}
+}
+
+// keeping keeps the lease of a job while it is run: what is noted may be far between.
+func (d *Driver) keeping(ctx context.Context, id string, run func() error) error {
+	ctx, stop := context.WithCancel(ctx)
+	var beating sync.WaitGroup
+	defer beating.Wait()
+	defer stop()
+	beating.Go(func() {
+		ticker := time.NewTicker(d.board.lease / 3)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-ticker.C:
+			}
+			j, err := d.board.Get(ctx, id)
+			if err == nil && j.Owner == d.me {
+				j.Beat = time.Now().UTC()
+				err = d.board.store(ctx, j)
+			}
+			if err != nil {
+				d.log.Debug("the lease of a job is not prolonged", "job", id, "error", err)
+			}
+		}
+	})
+	return run()
 }
 
 // release gives up the lease of a job, so that the next process need not outwait it.
@@ -181,7 +208,7 @@ func (d *Driver) Note(ctx context.Context, j *standing.Job) (mine bool, err erro
 		if err != nil {
 			return false, err
 		}
-		if now.Owner != d.me && time.Since(now.Beat) < leaseFor {
+		if now.Owner != d.me && time.Since(now.Beat) < d.board.lease {
 			return false, nil
 		}
 		if j.State != standing.JobDone {
