@@ -172,7 +172,11 @@ func (r *recovery) look(ctx context.Context, sub *Subscription, m *stream.Stored
 	}
 	at := place{seq: m.Seq, stored: m.Time, inParts: stream.SizeInParts(m.Header) > 0}
 	if at.inParts && asks([]*Subscription{sub}, e) {
-		if e, err = r.broker.ReadEvent(ctx, m); err != nil {
+		whole, err := r.broker.ReadEvent(ctx, m)
+		switch {
+		case err == nil:
+			e = whole
+		case !errors.Is(err, stream.ErrNotFound) && !errors.Is(err, stream.ErrUnreadable):
 			return one, false, err
 		}
 	}
