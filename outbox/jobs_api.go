@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"net/http"
+	"time"
 
 	"github.com/gorilla/mux"
 
@@ -116,8 +117,26 @@ func (a *api) measureMissed(ctx context.Context, j *standing.Job) error {
 		return err
 	}
 	j.Border = at.Floor
-	j.Total, err = a.broker.Count(ctx, notifications(j.Tenant, 0, j.Filter.From))
-	return err
+	if j.Total, err = a.broker.Count(ctx, notifications(j.Tenant, 0, j.Filter.From)); err != nil {
+		return err
+	}
+	return a.withinHistory(ctx, j)
+}
+
+// withinHistory refuses a recovery that goes back to notifications of which it is not
+// known any more whether they were delivered: they would be sent again.
+func (a *api) withinHistory(ctx context.Context, j *standing.Job) error {
+	kept, err := a.broker.MaxAge(ctx, stream.Attempts)
+	if err != nil || kept == 0 || time.Since(j.Filter.From) <= kept {
+		return err
+	}
+	known, err := a.broker.Count(ctx, notifications(j.Tenant, 0, time.Now().Add(-kept)))
+	if err != nil || known >= j.Total {
+		return err
+	}
+	return rest.Invalid(rest.FieldProblem{
+		Pointer: rest.Pointer("filter", "from"), Detail: "attempts are kept for " + kept.String() + " only: want a later time",
+	})
 }
 
 // theirs reports whether a job is of the caller's tenant. Those of the console are of

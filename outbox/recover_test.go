@@ -42,3 +42,29 @@ func TestRecoverPastAnUnreadableOne(t *testing.T) {
 		t.Errorf("recovered %s", got.body)
 	}
 }
+
+// What was delivered is known for as long as attempts are kept: nothing from before that
+// is sent, again for all that is known.
+func TestRecoverFromBeforeTheHistory(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	if err := h.broker.Migrate(t.Context(), stream.Topology{Shards: 2, History: time.Second}); err != nil {
+		t.Fatal(err)
+	}
+	o := h.run(nil)
+	e := newEndpoint(t, http.StatusOK)
+	sub, _ := o.subscribe("key-a", map[string]any{"url": e.URL})
+	o.notify("key-a", "1", "t", `1`)
+	e.next(t)
+	o.settled()
+	eventually(t, "the attempt is not kept any more", func() bool { return len(h.messages(stream.Attempts)) == 0 })
+	since := time.Now().Add(-time.Minute).UTC().Format(time.RFC3339)
+	r := o.do(http.MethodPost, "/v1/jobs", "key-a", jsonBody, `{"kind":"recover","filter":{"subscription":"`+sub.ID+`","from":"`+since+`"}}`)
+	if r.StatusCode != http.StatusUnprocessableEntity {
+		t.Errorf("%d %s", r.StatusCode, r.body)
+	}
+	if r.StatusCode == http.StatusCreated {
+		eventually(t, "it is sent again", func() bool { return len(e.posts) > 0 })
+		e.none(t)
+	}
+}
