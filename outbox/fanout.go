@@ -48,7 +48,7 @@ func (f *fanout) handle(ctx context.Context, h *stream.Held) {
 	if err == nil {
 		return
 	}
-	verdict := stream.Again(againAfter)
+	verdict := stream.Again(againIn(h))
 	if ctx.Err() != nil {
 		verdict = stream.GiveBack
 	} else {

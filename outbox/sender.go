@@ -21,9 +21,18 @@ const (
 	writeWithin  = 3 * time.Second
 )
 
-// againAfter is the pause before a message is handed out again whose settling
-// failed.
-const againAfter = 2 * time.Second
+// The pause before a message is handed out again whose settling failed: a delivery has
+// been posted then, and is each time.
+const (
+	againAfter  = 2 * time.Second
+	againAtMost = 5 * time.Minute
+)
+
+// againIn is that pause; it doubles each time.
+func againIn(h *stream.Held) time.Duration {
+	const doubled = 8 // times, to more than againAtMost
+	return min(againAfter<<min(max(h.Deliveries-1, 0), doubled), againAtMost)
+}
 
 // sender makes the attempts of deliveries.
 type sender struct {
@@ -83,7 +92,7 @@ func (s *shard) handle(ctx context.Context, h *stream.Held) {
 	s.log.Warn("delivery not settled, it is handed out again", "stream", h.Stream, "seq", h.Seq, "error", err)
 	settle, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleWithin)
 	defer cancel()
-	if err := h.Settle(settle, stream.Again(againAfter)); err != nil {
+	if err := h.Settle(settle, stream.Again(againIn(h))); err != nil {
 		s.log.Debug("message left to its deadline", "error", err)
 	}
 }
