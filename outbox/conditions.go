@@ -9,12 +9,16 @@ import (
 	"github.com/belay-hooks/belay/pkg/event"
 )
 
-// maxConditions is how many compiled conditions are kept: some 50 KB each. More
-// than that are compiled when they are needed.
-const maxConditions = 2000
+// How many compiled texts are kept: some 50 KB each. More than that are compiled when
+// they are needed.
+const (
+	maxConditions = 2000
+	maxPredicates = 100 // each call may bring another one
+)
 
 // conditions are those of subscriptions, compiled. Those of one text share one.
 type conditions struct {
+	most    int
 	mu      sync.Mutex
 	byText  map[string]*expression.Condition
 	compile func(text string) (*expression.Condition, error)
@@ -37,7 +41,7 @@ func (c *conditions) get(text string) (*expression.Condition, error) {
 		c.byText = make(map[string]*expression.Condition)
 	}
 	for other := range c.byText { // any one
-		if len(c.byText) < maxConditions {
+		if len(c.byText) < c.most {
 			break
 		}
 		delete(c.byText, other)
@@ -51,8 +55,8 @@ type matcher struct{ conditions, predicates conditions }
 
 func newMatcher() *matcher {
 	return &matcher{
-		conditions: conditions{compile: expression.NewCondition},
-		predicates: conditions{compile: expression.NewPredicate},
+		conditions: conditions{most: maxConditions, compile: expression.NewCondition},
+		predicates: conditions{most: maxPredicates, compile: expression.NewPredicate},
 	}
 }
 
