@@ -150,7 +150,7 @@ func (l Log) Replace(ctx context.Context, chain string, place stream.Place, p Pr
 		return 0, fmt.Errorf("progress of event %v: %w", place, err)
 	}
 	key := stream.ProgressKey(chain, place)
-	now, err := l.bucket.Update(ctx, key, data, revision)
+	now, err := l.bucket.Replace(ctx, key, data, revision)
 	if errors.Is(err, stream.ErrConflict) {
 		if entry, err := l.bucket.GetNewest(ctx, key); err == nil && bytes.Equal(entry.Value, data) {
 			return entry.Revision, nil

@@ -94,6 +94,15 @@ func (k *Bucket) Update(ctx context.Context, key string, value []byte, revision 
 	return k.write(ctx, "update", key, func(kv jetstream.KeyValue) (uint64, error) { return kv.Update(ctx, key, value, revision) })
 }
 
+// Replace is [Bucket.Update], or [Bucket.Create] where the revision is 0: there was no
+// entry.
+func (k *Bucket) Replace(ctx context.Context, key string, value []byte, revision uint64) (uint64, error) {
+	if revision == 0 {
+		return k.Create(ctx, key, value)
+	}
+	return k.Update(ctx, key, value, revision)
+}
+
 // Delete removes a key, whether it exists or not.
 func (k *Bucket) Delete(ctx context.Context, key string) error {
 	_, err := k.write(ctx, "delete", key, func(kv jetstream.KeyValue) (uint64, error) { return 0, kv.Delete(ctx, key) })

@@ -39,8 +39,7 @@ func (l *Ledger) Begin(ctx context.Context, seq uint64) error {
 		if stored < seq {
 			stored = seq + markAhead
 			text := []byte(strconv.FormatUint(stored, 10))
-			// A revision of 0 is that of a key that does not exist.
-			if _, err := l.b.Bucket(State).Update(ctx, l.mark.key, text, revision); errors.Is(err, ErrConflict) {
+			if _, err := l.b.Bucket(State).Replace(ctx, l.mark.key, text, revision); errors.Is(err, ErrConflict) {
 				continue // somebody else has raised it
 			} else if err != nil {
 				return err
