@@ -153,7 +153,8 @@ func TestLeaseIsLostWithTheBroker(t *testing.T) {
 			select {
 			case <-fetch.Done():
 			case <-work.Done():
-				if lease.Held() {
+				// At the end of the test the lease was not lost.
+				if t.Context().Err() == nil && lease.Held() {
 					t.Error("the lease is held after its end")
 				}
 				lost <- time.Since(since)
