@@ -125,66 +125,6 @@ type taken struct {
 	held *Held
 }
 
-// pull asks the broker for as many messages as there is room for, and starts
-// each as it comes.
-func (r *run) pull(open, work context.Context) error {
-	if err := r.b.Ready(open); err != nil {
-		return err
-	}
-	if r.Ledger != nil {
-		if err := r.Ledger.load(open, r.Consumer); err != nil {
-			return err
-		}
-	}
-	n := r.reserve(open)
-	if n == 0 {
-		return nil
-	}
-	bytes, ok := r.freeBytes(open)
-	if !ok {
-		r.release(n)
-		return nil
-	}
-	left, err := r.receive(open, work, n, bytes)
-	r.release(left)
-	if err != nil && r.Ledger != nil {
-		r.Ledger.doubt()
-	}
-	return err
-}
-
-// receive asks for n messages and starts each as it comes. It returns how many of the
-// places that are reserved for them are left.
-func (r *run) receive(open, work context.Context, n int, bytes int64) (left int, err error) {
-	if r.inbox == nil {
-		if r.inbox, err = r.openInbox(r.Pull); err != nil {
-			return n, err
-		}
-	}
-	q, err := r.inbox.ask(n, bytes)
-	for err == nil {
-		var msg *nats.Msg
-		if msg, err = q.message(); msg == nil {
-			break
-		}
-		if r.start(open, work, msg) {
-			n--
-		}
-	}
-	if err != nil {
-		r.closeInbox()
-	}
-	return n, err
-}
-
-// closeInbox gives up what is still to come.
-func (r *run) closeInbox() {
-	if r.inbox != nil {
-		r.inbox.close()
-		r.inbox = nil
-	}
-}
-
 // start puts a message to work and reports whether it took one of the places
 // that were reserved.
 func (r *run) start(open, work context.Context, msg *nats.Msg) bool {

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -16,6 +17,66 @@ const (
 	// A broker that is silent for two of these is gone.
 	heartbeat = 900 * time.Millisecond
 )
+
+// pull asks the broker for as many messages as there is room for, and starts
+// each as it comes.
+func (r *run) pull(open, work context.Context) error {
+	if err := r.b.Ready(open); err != nil {
+		return err
+	}
+	if r.Ledger != nil {
+		if err := r.Ledger.load(open, r.Consumer); err != nil {
+			return err
+		}
+	}
+	n := r.reserve(open)
+	if n == 0 {
+		return nil
+	}
+	bytes, ok := r.freeBytes(open)
+	if !ok {
+		r.release(n)
+		return nil
+	}
+	left, err := r.receive(open, work, n, bytes)
+	r.release(left)
+	if err != nil && r.Ledger != nil {
+		r.Ledger.doubt()
+	}
+	return err
+}
+
+// receive asks for n messages and starts each as it comes. It returns how many of the
+// places that are reserved for them are left.
+func (r *run) receive(open, work context.Context, n int, bytes int64) (left int, err error) {
+	if r.inbox == nil {
+		if r.inbox, err = r.openInbox(r.Pull); err != nil {
+			return n, err
+		}
+	}
+	q, err := r.inbox.ask(n, bytes)
+	for err == nil {
+		var msg *nats.Msg
+		if msg, err = q.message(); msg == nil {
+			break
+		}
+		if r.start(open, work, msg) {
+			n--
+		}
+	}
+	if err != nil {
+		r.closeInbox()
+	}
+	return n, err
+}
+
+// closeInbox gives up what is still to come.
+func (r *run) closeInbox() {
+	if r.inbox != nil {
+		r.inbox.close()
+		r.inbox = nil
+	}
+}
 
 // An inbox is where the broker puts the messages that one run of a consumer asks for,
 // a request at a time: the pull of [ADR-13]. The client's own Fetch takes the end of
