@@ -14,7 +14,7 @@ import (
 	"github.com/belay-hooks/belay/pkg/stream"
 )
 
-// outcomeKind is how a chain's work on an event ended, for now or for good. It
+// outcomeKind is how a chain's work on an event ended, until its next turn or for good. It
 // is also the metric's label.
 type outcomeKind string
 
@@ -92,7 +92,7 @@ func (r *runner) execute(ctx context.Context, t *task) outcome {
 }
 
 // step runs one step, if it is for the event. The outcome has a kind only where the
-// chain ends here, for now or for good.
+// chain ends here, until its next turn or for good.
 func (r *runner) step(ctx context.Context, t *task, o outcome, step handler.Step) (_ outcome, ran bool) {
 	if !step.Runs(t.event) {
 		return o, false

@@ -108,11 +108,20 @@ func (c *Consumer) Foreign(ctx context.Context) (bool, error) {
 	return false, err
 }
 
+// info is where the consumer stands, and how it is set up.
+func (c *Consumer) info(ctx context.Context) (*jetstream.ConsumerInfo, error) {
+	info, err := c.cons.Info(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("look up the consumer %s: %w", c.name, brokerError(err))
+	}
+	return info, nil
+}
+
 func (c *Consumer) look(asking []context.Context) error {
 	// All who ask are of one worker and end together.
-	info, err := c.cons.Info(asking[0])
+	info, err := c.info(asking[0])
 	if err != nil {
-		return fmt.Errorf("look up the consumer %s: %w", c.name, brokerError(err))
+		return err
 	}
 	stored, _ := strconv.Atoi(info.Config.Metadata[generationKey])
 	if stored != c.generation || !slices.Equal(filtersOf(info.Config), c.filters) {

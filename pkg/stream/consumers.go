@@ -47,9 +47,9 @@ func standing(info *jetstream.ConsumerInfo) Standing {
 
 // Standing tells how far the consumer is.
 func (c *Consumer) Standing(ctx context.Context) (Standing, error) {
-	info, err := c.cons.Info(ctx)
+	info, err := c.info(ctx)
 	if err != nil {
-		return Standing{}, fmt.Errorf("look up the consumer %s: %w", c.name, brokerError(err))
+		return Standing{}, err
 	}
 	return standing(info), nil
 }

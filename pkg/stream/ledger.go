@@ -303,9 +303,9 @@ func (l *Ledger) prune(ctx context.Context, c *Consumer) error {
 	if !due {
 		return nil
 	}
-	info, err := c.cons.Info(ctx)
+	info, err := c.info(ctx)
 	if err != nil {
-		return brokerError(err)
+		return err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -328,25 +328,21 @@ const clockSkew = 10 * time.Second
 // the newest message, and none of the unsettled ones was stored before since, let
 // alone begun with or finished.
 func (c *Consumer) unfinished(ctx context.Context) (floor, tail uint64, since time.Time, err error) {
-	info, err := c.cons.Info(ctx)
-	if err != nil {
-		return 0, 0, since, fmt.Errorf("look up the consumer %s: %w", c.name, brokerError(err))
-	}
-	s, err := c.b.stream(ctx, c.stream)
+	info, err := c.info(ctx)
 	if err != nil {
 		return 0, 0, since, err
 	}
-	state, err := s.Info(ctx)
+	state, err := c.b.info(ctx, c.stream)
 	if err != nil {
-		return 0, 0, since, fmt.Errorf("look up the stream %s: %w", c.stream, brokerError(err))
+		return 0, 0, since, err
 	}
 	floor, tail = info.AckFloor.Stream, state.State.LastSeq
-	m, err := s.GetMsg(ctx, floor+1, jetstream.WithGetMsgSubject(">"))
-	switch err = brokerError(err); {
+	m, err := c.b.Next(ctx, c.stream, ">", floor+1)
+	switch {
 	case errors.Is(err, ErrNotFound):
 		return floor, tail, time.Now().Add(-clockSkew), nil // nothing is unsettled
 	case err != nil:
-		return 0, 0, since, fmt.Errorf("look up message %d of %s: %w", floor+1, c.stream, err)
+		return 0, 0, since, err
 	}
 	return floor, tail, m.Time.Add(-clockSkew), nil
 }

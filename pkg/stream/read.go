@@ -127,28 +127,33 @@ func (b *Broker) stream(ctx context.Context, name string) (jetstream.Stream, err
 	return s, nil
 }
 
-// Bytes is how much a stream holds.
-func (b *Broker) Bytes(ctx context.Context, stream string) (int64, error) {
+// info is what a stream is and holds.
+func (b *Broker) info(ctx context.Context, stream string, opts ...jetstream.StreamInfoOpt) (*jetstream.StreamInfo, error) {
 	s, err := b.stream(ctx, stream)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	info, err := s.Info(ctx)
+	info, err := s.Info(ctx, opts...)
 	if err != nil {
-		return 0, fmt.Errorf("look up the stream %s: %w", stream, brokerError(err))
+		return nil, fmt.Errorf("look up the stream %s: %w", stream, brokerError(err))
+	}
+	return info, nil
+}
+
+// Bytes is how much a stream holds.
+func (b *Broker) Bytes(ctx context.Context, stream string) (int64, error) {
+	info, err := b.info(ctx, stream)
+	if err != nil {
+		return 0, err
 	}
 	return int64(info.State.Bytes), nil
 }
 
 // MaxAge is how long a stream keeps a message; 0: it does not go by its age.
 func (b *Broker) MaxAge(ctx context.Context, stream string) (time.Duration, error) {
-	s, err := b.stream(ctx, stream)
+	info, err := b.info(ctx, stream)
 	if err != nil {
 		return 0, err
-	}
-	info, err := s.Info(ctx)
-	if err != nil {
-		return 0, fmt.Errorf("look up the stream %s: %w", stream, brokerError(err))
 	}
 	return info.Config.MaxAge, nil
 }

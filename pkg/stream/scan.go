@@ -152,13 +152,9 @@ func (m *Stored) Size() int {
 // Bounds are the numbers of the oldest and of the newest message of a stream. An
 // empty stream has first = last + 1.
 func (b *Broker) Bounds(ctx context.Context, stream string) (first, last uint64, err error) {
-	s, err := b.stream(ctx, stream)
+	info, err := b.info(ctx, stream)
 	if err != nil {
 		return 0, 0, err
-	}
-	info, err := s.Info(ctx)
-	if err != nil {
-		return 0, 0, fmt.Errorf("look up the stream %s: %w", stream, brokerError(err))
 	}
 	return info.State.FirstSeq, info.State.LastSeq, nil
 }
@@ -170,9 +166,9 @@ func (b *Broker) SeqAt(ctx context.Context, stream string, at time.Time) (uint64
 	if err != nil {
 		return 0, err
 	}
-	info, err := s.Info(ctx)
+	info, err := b.info(ctx, stream)
 	if err != nil {
-		return 0, fmt.Errorf("look up the stream %s: %w", stream, brokerError(err))
+		return 0, err
 	}
 	return olderThan(ctx, s, info.State, at)
 }
@@ -180,13 +176,9 @@ func (b *Broker) SeqAt(ctx context.Context, stream string, at time.Time) (uint64
 // Subjects tells how many messages a stream holds of each subject that the filter
 // selects. It is for filters that select few.
 func (b *Broker) Subjects(ctx context.Context, stream, filter string) (map[string]uint64, error) {
-	s, err := b.stream(ctx, stream)
+	info, err := b.info(ctx, stream, jetstream.WithSubjectFilter(filter))
 	if err != nil {
 		return nil, err
-	}
-	info, err := s.Info(ctx, jetstream.WithSubjectFilter(filter))
-	if err != nil {
-		return nil, fmt.Errorf("look up %s in %s: %w", filter, stream, brokerError(err))
 	}
 	return info.State.Subjects, nil
 }

@@ -112,9 +112,9 @@ func (b *Broker) purgeHandled(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	info, err := s.Info(ctx)
+	info, err := b.info(ctx, name)
 	if err != nil {
-		return fmt.Errorf("look up the stream %s: %w", name, brokerError(err))
+		return err
 	}
 	age, err := time.ParseDuration(info.Config.Metadata[retentionKey])
 	if err != nil {
@@ -203,15 +203,11 @@ func (b *Broker) parkedBelow(ctx context.Context, in string, first, keep uint64)
 	if err != nil {
 		return 0, err
 	}
-	s, err := b.stream(ctx, Retry)
+	parked, err := b.Subjects(ctx, Retry, fmt.Sprintf("belay.retry.*.*.%d.>", shard))
 	if err != nil {
 		return 0, err
 	}
-	info, err := s.Info(ctx, jetstream.WithSubjectFilter(fmt.Sprintf("belay.retry.*.*.%d.>", shard)))
-	if err != nil {
-		return 0, fmt.Errorf("look up the stream %s: %w", Retry, brokerError(err))
-	}
-	for subject := range info.State.Subjects {
+	for subject := range parked {
 		place, err := ParseRetry(subject)
 		if err == nil && place.Seq >= first {
 			// The parts of a large body stand right before their event.
@@ -244,7 +240,8 @@ func olderThan(ctx context.Context, s jetstream.Stream, state jetstream.StreamSt
 	return low, nil
 }
 
-// wakeOverdue parks again, for now, what should have come back long ago.
+// wakeOverdue brings back what should have come back long ago: it parks it once more,
+// to be due at once.
 func (b *Broker) wakeOverdue(ctx context.Context, name, filter string, late time.Duration) error {
 	s, err := b.stream(ctx, name)
 	if err != nil {

@@ -19,14 +19,10 @@ import (
 // [Taken.Settled]. The events are read by the one process that owns the shard; see
 // [Consumer.Take].
 func (b *Broker) EnsureOrdered(ctx context.Context, c ConsumerConfig) (*Consumer, error) {
-	s, err := b.stream(ctx, c.Stream)
-	if err != nil {
-		return nil, err
-	}
 	if !c.Start.Earliest && c.Start.At.IsZero() {
-		info, err := s.Info(ctx)
+		info, err := b.info(ctx, c.Stream)
 		if err != nil {
-			return nil, fmt.Errorf("look up the stream %s: %w", c.Stream, brokerError(err))
+			return nil, err
 		}
 		// The broker moves no consumer that begins with "new".
 		c.Start.seq = info.State.LastSeq + 1
@@ -167,9 +163,9 @@ func (m *Stored) held() *Held {
 // numbers to other events.
 func (t *Taken) Current(ctx context.Context) error {
 	c := t.consumer
-	info, err := c.cons.Info(ctx)
+	info, err := c.info(ctx)
 	if err != nil {
-		return fmt.Errorf("look up the consumer %s: %w", c.name, brokerError(err))
+		return err
 	}
 	if !slices.Equal(filtersOf(info.Config), t.filters) {
 		return fmt.Errorf("%w: another configuration selects other events", ErrNotOwner)
@@ -258,17 +254,13 @@ func (l *Ledger) take(ctx context.Context, c *Consumer, lost func()) (floor uint
 // leader is asked, because a replica may lag behind what the owner before has
 // written.
 func (l *Ledger) readBegun(ctx context.Context, floor uint64) (seqset, error) {
-	s, err := l.b.stream(ctx, bucketStream(Progress))
-	if err != nil {
-		return nil, err
-	}
 	prefix := progressSubjects(l.chain)
-	info, err := s.Info(ctx, jetstream.WithSubjectFilter(fmt.Sprintf("%s%d.>", prefix, l.shard)))
+	kept, err := l.b.Subjects(ctx, bucketStream(Progress), fmt.Sprintf("%s%d.>", prefix, l.shard))
 	if err != nil {
-		return nil, fmt.Errorf("read where the chain %s stands: %w", l.chain, brokerError(err))
+		return nil, fmt.Errorf("read where the chain %s stands: %w", l.chain, err)
 	}
 	begun := make(seqset)
-	for subject := range info.State.Subjects {
+	for subject := range kept {
 		if place, err := ParsePlace(strings.TrimPrefix(subject, prefix)); err == nil && place.Run == 0 && place.Seq > floor {
 			begun.add(place.Seq)
 		}
