@@ -115,7 +115,7 @@ func (d *Driver) look(ctx context.Context) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for key, j := range d.jobs {
-		toDo := j.State == standing.JobRunning || j.Kind == standing.JobReplay && j.HasEnded() && !j.Clean
+		toDo := j.State == standing.JobRunning || j.LeavesSomething()
 		switch {
 		case d.driven[j.ID]:
 		case toDo && (j.Owner == d.me || time.Since(j.Beat) > d.board.lease):
@@ -134,12 +134,13 @@ func (d *Driver) look(ctx context.Context) {
 	}
 }
 
-// job takes the lease of a job and drives it to its end, or until it is paused.
+// job takes the lease of a job and drives it to its end, or until it is paused. One
+// that has ended elsewhere, paused as it was, is driven for what it leaves.
 func (d *Driver) job(ctx context.Context, id string) {
 	j, err := d.board.Get(ctx, id)
 	if err == nil && (j.Owner == d.me || time.Since(j.Beat) > d.board.lease) {
 		var mine bool
-		if mine, err = d.Note(ctx, j); mine {
+		if mine, err = d.Note(ctx, j); mine || err == nil && j.LeavesSomething() {
 			d.log.Info("job goes on", "job", j.ID, "kind", j.Kind, "handled", j.Handled, "total", j.Total)
 			err = d.keeping(ctx, id, func() error { return d.run(ctx, d, j) })
 			if ctx.Err() != nil {

@@ -94,6 +94,10 @@ const (
 // HasEnded reports whether the job is over.
 func (j *Job) HasEnded() bool { return j.State == JobDone || j.State == JobCancelled }
 
+// LeavesSomething reports whether a replay that is over has still something at the
+// broker.
+func (j *Job) LeavesSomething() bool { return j.Kind == JobReplay && j.HasEnded() && !j.Clean }
+
 // JobKeys selects the jobs in the bucket STATE, JobKey is where one of them is.
 const JobKeys = "job.*"
 
