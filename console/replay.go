@@ -88,11 +88,13 @@ func (s *Server) measure(ctx context.Context, j *standing.Job) error {
 		if len(j.Subjects) == 0 {
 			continue // nothing is of the chain
 		}
-		all, err := s.broker.Count(ctx, stream.Range{Stream: in, Filters: j.Subjects, From: j.Filter.From})
+		// In this order: what comes in between is one too many, and not one too few, which
+		// would make a few events look like none.
+		after, err := s.broker.Count(ctx, stream.Range{Stream: in, Filters: j.Subjects, FromSeq: border + 1})
 		if err != nil {
 			return err
 		}
-		after, err := s.broker.Count(ctx, stream.Range{Stream: in, Filters: j.Subjects, FromSeq: border + 1})
+		all, err := s.broker.Count(ctx, stream.Range{Stream: in, Filters: j.Subjects, From: j.Filter.From})
 		if err != nil {
 			return err
 		}
@@ -172,6 +174,12 @@ func (d *driver) leftOf(ctx context.Context, j *standing.Job) (left uint64, err 
 		if err != nil {
 			return 0, err
 		}
+		// First what has come in since: with what comes in between, more would be taken
+		// away than there was to be handed out, and the replay end before its events.
+		after, err := d.broker.Count(ctx, stream.Range{Stream: in, Filters: j.Subjects, FromSeq: border + 1})
+		if err != nil {
+			return 0, err
+		}
 		at, err := consumer.Standing(ctx)
 		if err != nil {
 			return 0, err
@@ -180,14 +188,9 @@ func (d *driver) leftOf(ctx context.Context, j *standing.Job) (left uint64, err 
 			continue
 		}
 		left += uint64(at.Held)
-		if at.Delivered > border {
-			continue
+		if at.Delivered <= border {
+			left += at.Pending - min(at.Pending, after)
 		}
-		after, err := d.broker.Count(ctx, stream.Range{Stream: in, Filters: j.Subjects, FromSeq: border + 1})
-		if err != nil {
-			return 0, err
-		}
-		left += at.Pending - min(at.Pending, after)
 	}
 	return left, nil
 }
