@@ -80,29 +80,46 @@ func (s *Server) eraseEvent(w http.ResponseWriter, r *http.Request, who string) 
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), lookFor)
 	defer cancel()
-	receiver, source, id := variable(r, "receiver"), variable(r, "source"), variable(r, "id")
-	t, err := s.tombstone(ctx, receiver, source, id)
+	t, err := s.eraseEach(ctx, tombstone{
+		Receiver: variable(r, "receiver"), Source: variable(r, "source"), ID: variable(r, "id"), By: who, Why: why,
+	}, key)
 	if err != nil {
 		return err
 	}
-	// The provider may have sent it again after the window.
-	m, _, err := s.find(ctx, receiver, source, id, key)
-	switch {
-	case err == nil:
-		shard, err := stream.ShardOf(m.Stream)
-		if err != nil {
-			return err
-		}
-		t = &tombstone{Receiver: receiver, Source: source, ID: id, By: who, Why: why, At: time.Now().UTC(), Shard: shard, Seq: m.Seq, Stored: m.Time}
-	case t == nil || !errors.Is(err, noEvent) && !errors.Is(err, stream.ErrNotFound):
-		return err
-	}
-	if err := s.erase(ctx, t); err != nil {
-		return err
-	}
-	s.audit("event erased", who, "receiver", receiver, "source", source, "id", id, "messages", t.Messages, "why", why)
+	s.audit("event erased", who, "receiver", t.Receiver, "source", t.Source, "id", t.ID, "messages", t.Messages, "why", why)
 	rest.WriteJSON(w, http.StatusOK, "application/json", t)
 	return nil
+}
+
+// eraseEach erases what stands there of an id: several events, where the provider has
+// sent it again after the window. It returns the tombstone of the last one.
+func (s *Server) eraseEach(ctx context.Context, order tombstone, key string) (*tombstone, error) {
+	t, err := s.tombstone(ctx, order.Receiver, order.Source, order.ID)
+	if err == nil && t != nil {
+		err = s.erase(ctx, t) // a call before may have been cut
+	}
+	for err == nil {
+		m, missing := s.find(ctx, order.Receiver, order.Source, order.ID, key)
+		switch {
+		case errors.Is(missing, stream.ErrNotFound):
+			continue // somebody else has just erased it
+		case t != nil && errors.Is(missing, noEvent):
+			return t, nil
+		case missing != nil:
+			return nil, missing
+		}
+		next := order
+		next.At, next.Seq, next.Stored = time.Now().UTC(), m.Seq, m.Time
+		if next.Shard, err = stream.ShardOf(m.Stream); err != nil {
+			return nil, err
+		}
+		if t != nil {
+			next.Messages = t.Messages
+		}
+		t = &next
+		err = s.erase(ctx, t)
+	}
+	return nil, err
 }
 
 // erase removes all that Belay keeps of an event. It may be cut anywhere, and begun
@@ -126,15 +143,8 @@ func (s *Server) erase(ctx context.Context, t *tombstone) error {
 	if err != nil {
 		return err
 	}
-	for subject := range parked {
-		m, err := s.broker.Last(ctx, stream.Retry, subject)
-		if errors.Is(err, stream.ErrNotFound) {
-			continue
-		}
-		if err == nil {
-			err = s.overwrite(ctx, t, m)
-		}
-		if err != nil {
+	for subject, turns := range parked {
+		if err := s.eraseTurns(ctx, t, subject, turns); err != nil {
 			return err
 		}
 	}
@@ -158,6 +168,23 @@ func (s *Server) eraseOne(ctx context.Context, t *tombstone, from string, seq ui
 		return err
 	}
 	return s.overwrite(ctx, t, m)
+}
+
+// eraseTurns overwrites what is parked: a turn, and what is left of one before it.
+func (s *Server) eraseTurns(ctx context.Context, t *tombstone, subject string, turns uint64) error {
+	for range turns {
+		m, err := s.broker.Last(ctx, stream.Retry, subject)
+		if errors.Is(err, stream.ErrNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := s.overwrite(ctx, t, m); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *Server) overwrite(ctx context.Context, t *tombstone, m *stream.Stored) error {
@@ -239,33 +266,39 @@ func (s *Server) eraseCopies(ctx context.Context, t *tombstone) error {
 	if err != nil {
 		return nil // no chain could read it
 	}
-	chains, err := s.chains(ctx)
+	ids := make(map[string]bool)
+	ran := func(run int, chain, step string) { ids[standing.IdempotencyKey(e, run, chain, step)] = true }
+	// The history of a chain outlives it.
+	histories, err := s.broker.Subjects(ctx, stream.Done, stream.DoneSubject("*", t.Shard))
 	if err != nil {
 		return err
 	}
-	ids := make(map[string]bool)
-	for name := range chains {
-		ran := func(run int, step string) { ids[standing.IdempotencyKey(e, run, name, step)] = true }
-		if err := s.recorded(ctx, name, t.Shard, m, func(r stream.Record) {
+	for subject := range histories {
+		if err := s.recorded(ctx, subject, m, func(r stream.Record) {
 			for _, step := range r.Steps {
-				ran(r.Run, step.Name)
+				ran(r.Run, stream.DoneBy(subject), step.Name)
 			}
 		}); err != nil {
 			return err
 		}
-		places, err := s.places(ctx, name, t.Shard, t.Seq)
+	}
+	noted, err := s.broker.Bucket(stream.Progress).Keys(ctx, stream.ProgressKeys("*", t.Shard, t.Seq))
+	if err != nil {
+		return err
+	}
+	for _, key := range noted {
+		chain, text, _ := strings.Cut(key, ".")
+		place, err := stream.ParsePlace(text)
 		if err != nil {
 			return err
 		}
-		for _, place := range places {
-			p, _, err := s.progress.Find(ctx, name, place)
-			if err != nil {
-				return err
-			}
-			ran(place.Run, p.Next)
-			for _, f := range p.Failures {
-				ran(place.Run, f.Handler)
-			}
+		p, _, err := s.progress.Find(ctx, chain, place)
+		if err != nil {
+			return err
+		}
+		ran(place.Run, chain, p.Next)
+		for _, f := range p.Failures {
+			ran(place.Run, chain, f.Handler)
 		}
 	}
 	copies := stream.Range{

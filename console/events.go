@@ -65,10 +65,17 @@ func (s *Server) showEvent(w http.ResponseWriter, r *http.Request, _ string) err
 	if err != nil {
 		return err
 	}
-	if t != nil && t.Done {
+	m, err := s.find(ctx, receiver, source, id, key)
+	var e *event.Event
+	if err == nil {
+		e, err = s.broker.ReadEvent(ctx, m)
+	}
+	if errors.Is(err, stream.ErrNotFound) {
+		err = noEvent // it went as it was read
+	}
+	if t != nil && errors.Is(err, noEvent) {
 		return rest.NewProblem(http.StatusGone, fmt.Sprintf("the content of the event was erased by %s at %s", t.By, t.At.Format(time.RFC3339)))
 	}
-	m, e, err := s.find(ctx, receiver, source, id, key)
 	if err != nil {
 		return err
 	}
@@ -85,12 +92,12 @@ func (s *Server) showEvent(w http.ResponseWriter, r *http.Request, _ string) err
 	return nil
 }
 
-// find is a stored event by its id, and its message. An event whose key is its id,
+// find is the message of a stored event, by its id. An event whose key is its id,
 // as where the provider has no better one, or is given, is found in its partition;
 // any other one among all of its source.
-func (s *Server) find(ctx context.Context, receiver, source, id, key string) (*stream.Stored, *event.Event, error) {
+func (s *Server) find(ctx context.Context, receiver, source, id, key string) (*stream.Stored, error) {
 	if receiver == "" || source == "" || strings.ContainsAny(receiver+source, "*>/") {
-		return nil, nil, noEvent
+		return nil, noEvent
 	}
 	filters := event.Filters([]string{receiver + "/" + source}, nil)
 	partition := (&event.Event{ID: id, Key: key}).Partition()
@@ -114,20 +121,15 @@ func (s *Server) find(ctx context.Context, receiver, source, id, key string) (*s
 				return true
 			})
 			if err != nil {
-				return nil, nil, err
+				return nil, err
 			}
 			if found == nil {
 				continue
 			}
-			m, err := s.broker.Get(ctx, found.Stream, found.Seq)
-			if err != nil {
-				return nil, nil, err
-			}
-			e, err := s.broker.ReadEvent(ctx, m)
-			return m, e, err
+			return s.broker.Get(ctx, found.Stream, found.Seq)
 		}
 	}
-	return nil, nil, noEvent
+	return nil, noEvent
 }
 
 func all(n int) (numbers []int) {
@@ -191,7 +193,7 @@ func (s *Server) runs(ctx context.Context, chain string, shard int, m *stream.St
 		}
 		return runs[run]
 	}
-	if err := s.recorded(ctx, chain, shard, m, func(r stream.Record) {
+	if err := s.recorded(ctx, stream.DoneSubject(chain, shard), m, func(r stream.Record) {
 		v := of(r.Run)
 		v.State, v.Attempts, v.Status, v.Handlers = r.Outcome, r.Attempts, r.Status, nil
 		for _, step := range r.Steps {
@@ -253,11 +255,12 @@ func (s *Server) places(ctx context.Context, chain string, shard int, seq uint64
 	return places, nil
 }
 
-// recorded hands each record of the event in the history of a chain to use.
-func (s *Server) recorded(ctx context.Context, chain string, shard int, m *stream.Stored, use func(stream.Record)) error {
+// recorded hands each record of the event in the history of a chain, which has a
+// subject of its own, to use.
+func (s *Server) recorded(ctx context.Context, history string, m *stream.Stored, use func(stream.Record)) error {
 	// A redrive, or a replay, may have recorded another one at any time since.
 	return s.broker.Scan(ctx, stream.Range{
-		Stream: stream.Done, Filters: []string{stream.DoneSubject(chain, shard)}, From: m.Time.Add(-10 * time.Second),
+		Stream: stream.Done, Filters: []string{history}, From: m.Time.Add(-10 * time.Second),
 	}, func(group *stream.Stored) bool {
 		var records []stream.Record
 		if err := json.Unmarshal(group.Data, &records); err != nil {

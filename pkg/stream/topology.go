@@ -136,7 +136,7 @@ func (t Topology) streams() []jetstream.StreamConfig {
 	dead.AllowAtomicPublish = true
 	dead.Duplicates = t.Window
 	return append(all,
-		t.limits(Done, t.Retention, "belay.done.>", "belay.fence.>"),
+		t.limits(Done, t.Retention, doneIn+">", "belay.fence.>"),
 		t.work(Retry, "belay.retry.>"),
 		notify,
 		t.limits(Attempts, t.History, "belay.attempt.>"),
@@ -301,9 +301,18 @@ func (b *Broker) storedShards(ctx context.Context) (int, error) {
 	return n, nil
 }
 
+// doneIn begins the subjects of what chains have finished.
+const doneIn = "belay.done."
+
 // DoneSubject is where the records of a chain in a shard are kept.
 func DoneSubject(chain string, shard int) string {
-	return fmt.Sprintf("belay.done.%s.%d", chain, shard)
+	return fmt.Sprintf("%s%s.%d", doneIn, chain, shard)
+}
+
+// DoneBy is the chain whose record a [DoneSubject] is for.
+func DoneBy(subject string) (chain string) {
+	chain, _, _ = strings.Cut(strings.TrimPrefix(subject, doneIn), ".")
+	return chain
 }
 
 // bucketStream is the stream that a bucket's keys are stored in
