@@ -87,6 +87,13 @@ func TestWatch(t *testing.T) {
 		answer(nil)
 		reload <- struct{}{}
 		wait(3, "configuration loaded")
+		answer(errors.New("the broker is away"))
+		write("generation: 4\n")
+		wait(3, "the broker is away")
+		wait(3, "") // told once
+		answer(nil)
+		wait(4, "configuration loaded")
+		wait(4, "")
 		cancel()
 		<-done
 	})
