@@ -118,8 +118,7 @@ type fileSecret struct {
 
 	mu      sync.Mutex
 	checked time.Time
-	mtime   time.Time
-	size    int64
+	seen    os.FileInfo // of what was read
 	value   string
 	err     error
 }
@@ -146,7 +145,7 @@ func (s *fileSecret) refresh() {
 		s.fail(fmt.Errorf("%s is no file", s.path))
 	case info.Size() > maxSecret:
 		s.fail(fmt.Errorf("%s is over %d bytes", s.path, maxSecret))
-	case s.err == nil && s.value != "" && info.ModTime().Equal(s.mtime) && info.Size() == s.size:
+	case s.err == nil && s.value != "" && sameFile(info, s.seen):
 	default:
 		content, err := os.ReadFile(s.path)
 		if err != nil {
@@ -158,8 +157,12 @@ func (s *fileSecret) refresh() {
 			s.fail(fmt.Errorf("%s is empty", s.path))
 			return
 		}
-		s.value, s.err, s.mtime, s.size = value, nil, info.ModTime(), info.Size()
+		s.value, s.err, s.seen = value, nil, info
 	}
+}
+
+func sameFile(a, b os.FileInfo) bool {
+	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
 }
 
 func (s *fileSecret) fail(err error) {

@@ -2,6 +2,7 @@ package config_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -106,6 +107,18 @@ func TestSecretFileIsReadAgain(t *testing.T) {
 		write("again")
 		<-time.After(time.Second)
 		expect("again", true)
+
+		// Another file of the same size and time, as tools make that set all times to one.
+		other := path + ".next"
+		was, err := os.Stat(path)
+		if err == nil {
+			err = errors.Join(os.WriteFile(other, []byte("AGAIN"), 0o600), os.Chtimes(other, time.Time{}, was.ModTime()), os.Rename(other, path))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-time.After(time.Second)
+		expect("AGAIN", true)
 	})
 }
 
