@@ -25,6 +25,9 @@ const (
 	sendIngress = "http://127.0.0.1:8080/webhooks"
 	// maxInFlight bounds the requests that wait for an answer, with --rate.
 	maxInFlight = 64
+	// minRate and maxRate bound how many are sent a second: the time between two is
+	// one that the clock has.
+	minRate, maxRate = 0.001, 1e6
 )
 
 type sendCmd struct {
@@ -102,8 +105,8 @@ func (c *sendCmd) prepare() (newRequest, error) {
 		return nil, fmt.Errorf("as which provider? belay send github, or one of belay send --list")
 	case c.Count < 1:
 		return nil, fmt.Errorf("--count is %d, want 1 or more", c.Count)
-	case c.Rate < 0:
-		return nil, fmt.Errorf("--rate is %g, want more than 0", c.Rate)
+	case c.Rate < 0 || c.Rate > 0 && c.Rate < minRate || c.Rate > maxRate:
+		return nil, fmt.Errorf("--rate is %g, want %g to %g", c.Rate, minRate, maxRate)
 	}
 	var err error
 	if c.client, err = newClient(c.CA); err != nil {

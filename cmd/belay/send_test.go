@@ -188,6 +188,8 @@ func TestSendMisused(t *testing.T) {
 		"no such event": {[]string{"github", "pull"}, "send one of: push, pull_request.opened"},
 		"no times":      {[]string{"github", "--count", "0"}, "--count is 0"},
 		"backwards":     {[]string{"github", "--rate=-1"}, "--rate is -1"},
+		"too fast":      {[]string{"github", "--count", "2", "--rate", "1e10"}, "--rate is 1e+10"},
+		"too slow":      {[]string{"github", "--count", "2", "--rate", "1e-10"}, "--rate is 1e-10"},
 		"no such file":  {[]string{"github", "push", "-f", "/nowhere/x.json"}, "no such file"},
 	} {
 		t.Run(name, func(t *testing.T) {
