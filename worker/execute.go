@@ -55,6 +55,11 @@ type outcome struct {
 	keepValues bool // dead: the values are in PROGRESS only
 }
 
+// finished tells whether the chain came to an end of its own.
+func (o outcome) finished() bool {
+	return o.kind == done || o.kind == responded || o.kind == filtered
+}
+
 // execute runs the steps in order, from where the chain stands, and brings the
 // task's progress up to date.
 func (r *runner) execute(ctx context.Context, t *task) outcome {

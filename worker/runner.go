@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/belay-hooks/belay/internal/routine"
 	"github.com/belay-hooks/belay/internal/standing"
 	"github.com/belay-hooks/belay/pkg/event"
 	"github.com/belay-hooks/belay/pkg/handler"
@@ -19,6 +20,7 @@ type runner struct {
 	chain    handler.Chain
 	steps    []handler.Step
 	log      *slog.Logger
+	routine  *routine.Lines
 	slots    stream.Slots
 	share    int64 // bytes of messages that each of its consumers may hold
 	gate     *gate
@@ -48,9 +50,10 @@ func (w *Worker) newRunner(ctx context.Context, c handler.Chain) (*runner, error
 			h.bind(b)
 		}
 	}
+	log := w.config.Logger.With("chain", c.Name)
 	r := &runner{
 		Worker: w, chain: c, steps: c.Sorted(),
-		log:      w.config.Logger.With("chain", c.Name),
+		log: log, routine: routine.NewLines(log),
 		slots:    stream.NewSlots(c.Concurrency),
 		gate:     &gate{chain: c.Name, switches: w.paused, metrics: w.metrics},
 		progress: standing.NewLog(b),

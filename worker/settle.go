@@ -169,9 +169,14 @@ func (r *runner) parkAgain(ctx context.Context, t *task) (stream.Verdict, error)
 	return stream.Ack, r.config.Broker.Reschedule(ctx, standing.Once(r.nextTurn(t, e), t.progress.Turn), r.waitSubject(t), r.nextStop(t.progress.Until), waiting)
 }
 
-// report writes the one line about a settled event.
+// report counts a settled event, and writes the one line about it. Of those that went
+// well there may be too many for a line each.
 func (r *runner) report(ctx context.Context, t *task, o outcome, took time.Duration) {
 	r.metrics.settled(r.chain.Name, o)
+	routine := o.finished() && t.progress.Total == len(o.steps)
+	if routine && !r.routine.Due(ctx) {
+		return
+	}
 	e := t.event
 	level, text := slog.LevelInfo, "event handled"
 	attrs := []slog.Attr{
@@ -195,6 +200,9 @@ func (r *runner) report(ctx context.Context, t *task, o outcome, took time.Durat
 		attrs = append(attrs, slog.String("handler", o.handler), slog.String("reason", string(o.reason)), slog.Any("error", o.err))
 	case interrupted:
 		text = "event given back, the worker stops"
+	}
+	if routine {
+		attrs = append(attrs, r.routine.Omitted())
 	}
 	r.log.LogAttrs(ctx, level, text, attrs...)
 }
