@@ -57,7 +57,7 @@ type RunConfig struct {
 // work, which should end later than fetch. Trouble with the broker is waited
 // out.
 func (c *Consumer) Run(fetch, work context.Context, rc RunConfig) {
-	r := &run{Consumer: c, RunConfig: rc, held: make(map[uint64]*Held), room: make(Slots, rc.Pull), idle: make(chan taken), freed: make(chan struct{}, 1)}
+	r := &run{Consumer: c, RunConfig: rc, held: make(map[uint64]*Held), room: make(Slots, rc.Pull), waiting: make(chan taken, rc.Pull), freed: make(chan struct{}, 1)}
 	extending, stop := context.WithCancel(context.WithoutCancel(work))
 	var extender sync.WaitGroup
 	extender.Go(func() { r.extendAll(extending) })
@@ -68,13 +68,14 @@ func (c *Consumer) Run(fetch, work context.Context, rc RunConfig) {
 		defer rc.Ledger.stopFollowing()
 	}
 	defer r.running.Wait()
-	defer close(r.idle)
+	defer close(r.waiting)
 	for fetch.Err() == nil {
 		open, closed := fetch, func() {}
 		if rc.Open != nil {
 			open, closed = rc.Open(fetch)
 		}
 		r.take(open, work)
+		r.giveBackWaiting(work)
 		closed()
 	}
 }
@@ -107,7 +108,8 @@ type run struct {
 	*Consumer
 	RunConfig
 	room    Slots      // one for each message held
-	idle    chan taken // where those wait that worked on a message, for the next
+	waiting chan taken // messages that nobody works on yet
+	workers int        // goroutines that work on messages, at most one for each slot
 	running sync.WaitGroup
 	doubts  atomic.Int64 // messages of a stream of work that were doubtful
 	bytes   atomic.Int64 // of the messages held
@@ -144,28 +146,44 @@ func (r *run) start(open, work context.Context, msg *nats.Msg) bool {
 	r.held[h.Seq] = h
 	r.mu.Unlock()
 	r.hold(h, 1)
-	select {
-	case r.idle <- taken{open, h}:
-	default:
-		r.running.Go(func() { r.workOn(work, taken{open, h}) })
+	r.waiting <- taken{open, h} // there is a place for each that is held
+	if len(r.waiting) > 0 && r.workers < cap(r.Slots) {
+		r.workers++
+		r.running.Go(func() { r.workOn(work) })
 	}
 	return true
 }
 
-// workOn works on a message, and on those that come after. A goroutine that has
-// done so before has the stack for it already.
-func (r *run) workOn(work context.Context, t taken) {
-	for more := true; more; t, more = <-r.idle {
-		h := t.held
-		r.work(t.open, work, h)
-		r.mu.Lock()
-		if r.held[h.Seq] == h {
-			delete(r.held, h.Seq)
-		}
-		r.mu.Unlock()
-		r.hold(h, -1)
-		<-r.room
+// workOn works on one message after another.
+func (r *run) workOn(work context.Context) {
+	for t := range r.waiting {
+		r.work(t.open, work, t.held)
+		r.drop(t.held)
 	}
+}
+
+// giveBackWaiting gives back what nobody has begun with.
+func (r *run) giveBackWaiting(work context.Context) {
+	for {
+		select {
+		case t := <-r.waiting:
+			r.settle(work, t.held, GiveBack)
+			r.drop(t.held)
+		default:
+			return
+		}
+	}
+}
+
+// drop lets go of a message that is settled.
+func (r *run) drop(h *Held) {
+	r.mu.Lock()
+	if r.held[h.Seq] == h {
+		delete(r.held, h.Seq)
+	}
+	r.mu.Unlock()
+	r.hold(h, -1)
+	<-r.room
 }
 
 // work waits for a slot and hands the message on, unless it must not be begun with.
