@@ -96,7 +96,7 @@ func (r *runner) run(fetch, work context.Context) {
 	}
 	var wg sync.WaitGroup
 	shards := len(r.incoming)
-	pull := 2 * (r.chain.Concurrency + shards - 1) / shards
+	pull := pullFor((r.chain.Concurrency + shards - 1) / shards)
 	if r.chain.Ordered {
 		wg.Go(func() { r.runOrdered(fetch, work) })
 	}
@@ -118,4 +118,12 @@ func (r *runner) run(fetch, work context.Context) {
 		r.parked.Run(fetch, work, stream.RunConfig{Pull: pull, Bytes: r.share, Slots: r.slots, Open: r.gate.Open, Handle: r.handleParked})
 	})
 	wg.Wait()
+}
+
+// pullFor is how many events of a shard are held for so many slots: enough that no slot
+// waits for the broker. What waits here cannot be handled elsewhere, so with few slots,
+// whose handlers may be slow, it is no more than that. But the more come at once, the
+// less each costs the broker.
+func pullFor(slots int) int {
+	return max(2*slots, min(4*slots, 256))
 }
