@@ -267,7 +267,10 @@ func (s *Server) eraseCopies(ctx context.Context, t *tombstone) error {
 		return nil // no chain could read it
 	}
 	ids := make(map[string]bool)
-	ran := func(run int, chain, step string) { ids[standing.IdempotencyKey(e, run, chain, step)] = true }
+	ran := func(run int, chain, step string) {
+		e.Run, e.Chain, e.Handler = run, chain, step
+		ids[e.IdempotencyKey()] = true
+	}
 	// The history of a chain outlives it.
 	histories, err := s.broker.Subjects(ctx, stream.Done, stream.DoneSubject("*", t.Shard))
 	if err != nil {

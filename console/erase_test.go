@@ -129,8 +129,8 @@ func TestEraseOfWhatADeletedChainHasTold(t *testing.T) {
 	d := newDesk(t, b)
 	ensureChain(t, b, "old")
 	seq := storeAgain(t, b, "e", "")
-	e := &event.Event{ID: "e", Source: "/github/default"}
-	for _, id := range []string{standing.IdempotencyKey(e, 0, "old", "tell"), "of somebody else"} {
+	told := &event.Event{ID: "e", Source: "/github/default", Chain: "old", Handler: "tell"}
+	for _, id := range []string{told.IdempotencyKey(), "of somebody else"} {
 		n := &event.Event{ID: id, Source: "/chains/old", Type: "told", Tenant: "default", Time: time.Now(), Body: []byte(`{"name":"Ann"}`)}
 		if _, err := b.StoreEvent(t.Context(), n); err != nil {
 			t.Fatal(err)

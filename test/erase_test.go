@@ -50,7 +50,7 @@ func TestErase(t *testing.T) {
 			o := newOperated(t, 1)
 			const secret = "the-name-of-a-person"
 			notify := handler.HandlerFunc(func(ctx context.Context, e *event.Event) (*handler.Response, error) {
-				n := &event.Event{ID: e.IdempotencyKey, Source: "/chains/c", Type: "made", Tenant: "default", Time: time.Now(), Body: e.Body}
+				n := &event.Event{ID: e.IdempotencyKey(), Source: "/chains/c", Type: "made", Tenant: "default", Time: time.Now(), Body: e.Body}
 				_, err := o.broker.StoreEvent(ctx, n)
 				return nil, err
 			})

@@ -200,8 +200,7 @@ func (r *runner) call(ctx context.Context, t *task, step handler.Step) (response
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, &lateError{step.Name, timeout})
 	defer cancel()
-	t.event.Attempt = t.progress.Failed + 1
-	t.event.IdempotencyKey = standing.IdempotencyKey(t.event, t.event.Run, r.chain.Name, step.Name)
+	t.event.Chain, t.event.Handler, t.event.Attempt = r.chain.Name, step.Name, t.progress.Failed+1
 	began := time.Now()
 	defer func() {
 		took = time.Since(began)

@@ -83,7 +83,7 @@ func (f *forward) Handle(ctx context.Context, e *event.Event) (*handler.Response
 	for name, value := range map[string]string{
 		"Content-Type": e.ContentType, "Traceparent": e.Traceparent,
 		headerEventID: escapeHeader(e.ID), headerEventType: escapeHeader(e.Type), headerEventSource: e.Source,
-		headerEventAttempt: strconv.Itoa(e.Attempt), headerIdempotencyKey: e.IdempotencyKey,
+		headerEventAttempt: strconv.Itoa(e.Attempt), headerIdempotencyKey: e.IdempotencyKey(),
 	} {
 		if value != "" {
 			request.Header.Set(name, value)

@@ -27,7 +27,7 @@ func newNotify(c *config.Notify, chain string, b *stream.Broker) (*notify, error
 // Handle stores the notification.
 func (n *notify) Handle(ctx context.Context, e *event.Event) (*handler.Response, error) {
 	notification := &event.Event{
-		ID:          e.IdempotencyKey,
+		ID:          e.IdempotencyKey(),
 		Source:      "/chains/" + n.chain,
 		Type:        n.kind,
 		Time:        time.Now(),

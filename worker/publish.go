@@ -110,7 +110,7 @@ func (p *publish) Handle(ctx context.Context, e *event.Event) (*handler.Response
 		return nil, handler.Never(err)
 	}
 	header, data := e.Encode()
-	m := stream.Message{Subject: subject, Header: header, Data: data, ID: e.IdempotencyKey}
+	m := stream.Message{Subject: subject, Header: header, Data: data, ID: e.IdempotencyKey()}
 	if p.core {
 		m.ID = ""
 		err = p.broker.PublishCore(ctx, m)

@@ -60,7 +60,7 @@ func TestPublishIsNotRepeatedInsideTheWindow(t *testing.T) {
 	chain := parsed(t, b, `chains: [{name: c, handlers: [{name: p, publish: {subject: hooks.all}}]}]`)
 	start(t, worker.Config{Broker: b}, chain)
 	e := push("e", `{}`)
-	e.IdempotencyKey = "k"
+	e.Chain, e.Handler = "c", "p"
 	for range 2 {
 		if _, err := chain.Steps[0].Handler.Handle(t.Context(), e); err != nil {
 			t.Fatal(err)

@@ -87,7 +87,7 @@ func (r *reply) Handle(ctx context.Context, e *event.Event) (*handler.Response, 
 		return nil, handler.Never(err)
 	}
 	_, err = r.broker.StoreEvent(ctx, &event.Event{
-		ID:          e.IdempotencyKey,
+		ID:          e.IdempotencyKey(),
 		Source:      e.Source,
 		Type:        e.Type,
 		Time:        time.Now(),

@@ -31,7 +31,7 @@ func TestRetryResumesAtTheFailedHandlerWithTheValues(t *testing.T) {
 					if ok, err := e.Values.Get("from-a", &n); !ok || err != nil || n != 42 {
 						t.Errorf("value of a: %v %v %v", n, ok, err)
 					}
-					keys[e.IdempotencyKey] = true
+					keys[e.IdempotencyKey()] = true
 					if string(e.Body) != `{"n":1}` {
 						t.Errorf("body %q", e.Body)
 					}

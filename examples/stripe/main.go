@@ -89,7 +89,7 @@ func (s *shop) ship(ctx context.Context, e *event.Event) error {
 		return handler.Never(err)
 	}
 	request.Header.Set("Content-Type", "application/json")
-	request.Header.Set("Idempotency-Key", e.IdempotencyKey)
+	request.Header.Set("Idempotency-Key", e.IdempotencyKey())
 	answer, err := s.client.Do(request)
 	if err != nil {
 		return err

@@ -24,6 +24,6 @@ type delivery struct {
 }
 
 func greet(ctx context.Context, e *event.Event, d delivery) error {
-	slog.InfoContext(ctx, "hello "+d.Sender.Login, "type", e.Type, "key", e.IdempotencyKey)
+	slog.InfoContext(ctx, "hello "+d.Sender.Login, "type", e.Type, "key", e.IdempotencyKey())
 	return nil
 }

@@ -1,8 +1,6 @@
 package standing
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"strconv"
 
 	"github.com/belay-hooks/belay/pkg/event"
@@ -73,19 +71,4 @@ func First(header map[string][]string, name string) string {
 		return v[0]
 	}
 	return ""
-}
-
-// IdempotencyKey is the same for all attempts of one handler on one event in one
-// run, and for nothing else.
-func IdempotencyKey(e *event.Event, run int, chain, step string) string {
-	var room [256]byte // each call of each handler asks: on the stack where it fits
-	text := room[:0]
-	for _, part := range [...]string{e.Source, e.ID, strconv.Itoa(run), chain, step} {
-		text = strconv.AppendInt(text, int64(len(part)), 10)
-		text = append(text, ':')
-		text = append(text, part...)
-		text = append(text, ',')
-	}
-	sum := sha256.Sum256(text)
-	return hex.EncodeToString(sum[:16])
 }

@@ -134,7 +134,7 @@ func TestEncode(t *testing.T) {
 		Time:        time.Date(2026, 11, 22, 10, 0, 0, 123, time.FixedZone("", 3600)),
 		ContentType: `application/json; charset="utf-8"`, Receiver: "github", SourceID: "default",
 		Key: "octo/hé llo", Header: http.Header{"User-Agent": {" a  b% "}}, Body: []byte("{}"),
-		Run: 1, Attempt: 2, IdempotencyKey: "not stored", Values: event.Values{"a": nil},
+		Run: 1, Attempt: 2, Chain: "not stored", Handler: "not stored", Values: event.Values{"a": nil},
 	}
 	header, data := e.Encode()
 	want := map[string][]string{

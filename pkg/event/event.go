@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -68,17 +69,32 @@ type Event struct {
 	// The rest belongs to the chain that the event is running in. The worker
 	// sets it before each handler; it is not part of the stored event.
 
+	// Chain and Handler are the names of the chain and of its running handler.
+	Chain, Handler string
 	// Run is 0 for what came in, and one higher for every replay, and every
 	// redrive from the start, of the event in this chain.
 	Run int
 	// Attempt counts the tries of the running handler, from 1.
 	Attempt int
-	// IdempotencyKey is the same for every attempt of one handler on one event
-	// in one run, and differs between handlers, chains and runs.
-	IdempotencyKey string
 	// Values are what handlers leave for the later handlers of the chain. They
 	// survive a retry.
 	Values Values
+}
+
+// IdempotencyKey is the same for every attempt of one handler on one event in one run,
+// and differs between handlers, chains and runs. Who performs an effect that must not
+// happen twice is handed it.
+func (e *Event) IdempotencyKey() string {
+	var room [256]byte // on the stack where it fits
+	text := room[:0]
+	for _, part := range [...]string{e.Source, e.ID, strconv.Itoa(e.Run), e.Chain, e.Handler} {
+		text = strconv.AppendInt(text, int64(len(part)), 10)
+		text = append(text, ':')
+		text = append(text, part...)
+		text = append(text, ',')
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:16])
 }
 
 // NewID returns an id for an event whose provider gives it none: a UUIDv7

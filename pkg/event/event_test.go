@@ -30,6 +30,28 @@ func TestNames(t *testing.T) {
 	}
 }
 
+// The keys are known to others, who refuse what they have seen: they must not change.
+// Each is the first half of what sha256sum says of the text in the comment.
+func TestIdempotencyKeysDoNotChange(t *testing.T) {
+	for name, c := range map[string]struct {
+		e    event.Event
+		want string
+	}{
+		// 15:/github/default,1:e,1:0,1:c,4:step,
+		"short": {event.Event{Source: "/github/default", ID: "e", Chain: "c", Handler: "step"}, "0967657fac44db66322b7df2a12a1fcf"},
+		// 15:/github/default,300:xx…x,1:7,1:c,4:step,
+		"longer than the room for it": {
+			event.Event{Source: "/github/default", ID: strings.Repeat("x", 300), Chain: "c", Handler: "step", Run: 7}, "9a38e4a412b3967557db6c406419e2d9",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := c.e.IdempotencyKey(); got != c.want {
+				t.Errorf("got %s, want %s", got, c.want)
+			}
+		})
+	}
+}
+
 func TestNewID(t *testing.T) {
 	a, b := event.NewID(), event.NewID()
 	if id, err := uuid.Parse(a); err != nil || id.Version() != 7 {

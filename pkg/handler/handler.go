@@ -28,7 +28,7 @@ import (
 // A panic is an error. The context ends at the step's time-out and when the
 // worker must stop at once; an error after the latter does not count as an
 // attempt. Events are handled at least once, so a handler whose effect must
-// happen once hands e.IdempotencyKey to whoever performs it.
+// happen once hands e.IdempotencyKey() to whoever performs it.
 type Handler interface {
 	Handle(ctx context.Context, e *event.Event) (*Response, error)
 }
