@@ -111,60 +111,95 @@ func Decode(header map[string][]string, data []byte) (*Event, error) {
 		return nil, fmt.Errorf("event: %s is %q, want %q", headerSpecVersion, v, SpecVersion)
 	}
 	e := &Event{Body: data}
-	for _, field := range []struct {
-		name     string
-		into     *string
-		required bool
-	}{
-		{headerID, &e.ID, true},
-		{headerSource, &e.Source, true},
-		{headerType, &e.Type, true},
-		{headerReceiver, &e.Receiver, false},
-		{headerSourceID, &e.SourceID, false},
-		{headerKey, &e.Key, false},
-		{headerTenant, &e.Tenant, false},
-		{headerTo, &e.To, false},
-		{headerWhen, &e.When, false},
-		{headerContentType, &e.ContentType, false},
-		{headerTraceparent, &e.Traceparent, false},
-	} {
-		value, err := unescape(first(header, field.name))
-		if err != nil {
-			return nil, fmt.Errorf("event: %s: %w", field.name, err)
-		}
-		if value == "" && field.required {
-			return nil, fmt.Errorf("event: %s is missing", field.name)
-		}
-		*field.into = value
-	}
-	if t := first(header, headerTime); t != "" {
-		var err error
-		if e.Time, err = time.Parse(time.RFC3339Nano, t); err != nil {
-			return nil, fmt.Errorf("event: %s: %w", headerTime, err)
-		}
-		// At either end of the calendar its year in UTC can be one that has no
-		// form with four digits, and could not be encoded again.
-		if y := e.Time.UTC().Year(); y < 0 || y > 9999 {
-			return nil, fmt.Errorf("event: %s is %q, want a time within the years 0 to 9999 UTC", headerTime, t)
-		}
-	}
 	for name, values := range header {
-		kept, ok := strings.CutPrefix(name, requestPrefix)
-		if !ok {
-			continue
+		if err := e.read(name, values); err != nil {
+			return nil, fmt.Errorf("event: %s: %w", name, err)
 		}
-		for _, v := range values {
-			value, err := unescape(v)
-			if err != nil {
-				return nil, fmt.Errorf("event: %s: %w", name, err)
-			}
-			if e.Header == nil {
-				e.Header = make(http.Header)
-			}
-			e.Header[kept] = append(e.Header[kept], value)
+	}
+	for _, required := range [...]struct{ name, value string }{
+		{headerID, e.ID}, {headerSource, e.Source}, {headerType, e.Type},
+	} {
+		if required.value == "" {
+			return nil, fmt.Errorf("event: %s is missing", required.name)
 		}
 	}
 	return e, nil
+}
+
+// read takes what a header tells of the event.
+func (e *Event) read(name string, values []string) (err error) {
+	if len(values) == 0 {
+		return nil
+	}
+	if kept, ok := strings.CutPrefix(name, requestPrefix); ok {
+		return e.readKept(kept, values)
+	}
+	if name == headerTime {
+		return e.readTime(values[0])
+	}
+	if field := e.attribute(name); field != nil {
+		*field, err = unescape(values[0])
+	}
+	return err
+}
+
+// attribute is where the text of a header belongs; nil: nowhere.
+func (e *Event) attribute(header string) *string {
+	switch header {
+	case headerID:
+		return &e.ID
+	case headerSource:
+		return &e.Source
+	case headerType:
+		return &e.Type
+	case headerReceiver:
+		return &e.Receiver
+	case headerSourceID:
+		return &e.SourceID
+	case headerKey:
+		return &e.Key
+	case headerTenant:
+		return &e.Tenant
+	case headerTo:
+		return &e.To
+	case headerWhen:
+		return &e.When
+	case headerContentType:
+		return &e.ContentType
+	case headerTraceparent:
+		return &e.Traceparent
+	}
+	return nil
+}
+
+func (e *Event) readTime(text string) (err error) {
+	if text == "" {
+		return nil
+	}
+	if e.Time, err = time.Parse(time.RFC3339Nano, text); err != nil {
+		return err
+	}
+	// At either end of the calendar its year in UTC can be one that has no
+	// form with four digits, and could not be encoded again.
+	if y := e.Time.UTC().Year(); y < 0 || y > 9999 {
+		return fmt.Errorf("%q is not within the years 0 to 9999 UTC", text)
+	}
+	return nil
+}
+
+func (e *Event) readKept(name string, values []string) error {
+	if e.Header == nil {
+		e.Header = make(http.Header)
+	}
+	kept := make([]string, len(values))
+	for i, v := range values {
+		var err error
+		if kept[i], err = unescape(v); err != nil {
+			return err
+		}
+	}
+	e.Header[name] = kept
+	return nil
 }
 
 // Keep copies the named lines of a request's headers onto the event, in the
