@@ -210,7 +210,7 @@ func (r *runner) call(ctx context.Context, t *task, step handler.Step) (response
 		if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
 		}
-		r.metrics.handler(r.chain.Name, step.Name, took, err)
+		r.times[step.Name].observe(took, err)
 	}()
 	response, err = step.Handler.Handle(ctx, t.event)
 	return response, took, err

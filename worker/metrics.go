@@ -48,10 +48,26 @@ func (m *metrics) settled(chain string, o outcome) {
 	}
 }
 
-func (m *metrics) handler(chain, step string, took time.Duration, err error) {
-	failed := "false"
-	if err != nil && !handler.IsStop(err) {
-		failed = "true"
+// stepTimes are the series of how long a handler ran. They are looked up once, and not
+// at each call.
+type stepTimes struct{ done, failed prometheus.Observer }
+
+// of returns the series of a chain's handlers by their names.
+func (m *metrics) of(chain string, steps []handler.Step) map[string]stepTimes {
+	times := make(map[string]stepTimes, len(steps))
+	for _, s := range steps {
+		times[s.Name] = stepTimes{
+			done:   m.handlers.WithLabelValues(chain, s.Name, "false"),
+			failed: m.handlers.WithLabelValues(chain, s.Name, "true"),
+		}
 	}
-	m.handlers.WithLabelValues(chain, step, failed).Observe(took.Seconds())
+	return times
+}
+
+func (t stepTimes) observe(took time.Duration, err error) {
+	if err != nil && !handler.IsStop(err) {
+		t.failed.Observe(took.Seconds())
+		return
+	}
+	t.done.Observe(took.Seconds())
 }

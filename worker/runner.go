@@ -19,6 +19,7 @@ type runner struct {
 	*Worker
 	chain    handler.Chain
 	steps    []handler.Step
+	times    map[string]stepTimes // by the name of the step
 	log      *slog.Logger
 	routine  *routine.Lines
 	slots    stream.Slots
@@ -53,7 +54,8 @@ func (w *Worker) newRunner(ctx context.Context, c handler.Chain) (*runner, error
 	log := w.config.Logger.With("chain", c.Name)
 	r := &runner{
 		Worker: w, chain: c, steps: c.Sorted(),
-		log: log, routine: routine.NewLines(log),
+		times: w.metrics.of(c.Name, c.Steps),
+		log:   log, routine: routine.NewLines(log),
 		slots:    stream.NewSlots(c.Concurrency),
 		gate:     &gate{chain: c.Name, switches: w.paused, metrics: w.metrics},
 		progress: standing.NewLog(b),

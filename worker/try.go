@@ -57,8 +57,9 @@ func Try(ctx context.Context, c handler.Chain, e *event.Event) (*Trial, error) {
 		c.Retry = handler.DefaultRetry
 	}
 	c.Checkpoint = false // there is nowhere to write it
+	m := newMetrics(nil)
 	r := &runner{
-		Worker: &Worker{metrics: newMetrics(nil)}, chain: c, steps: c.Sorted(),
+		Worker: &Worker{metrics: m}, chain: c, steps: c.Sorted(), times: m.of(c.Name, c.Steps),
 		log: slog.New(slog.DiscardHandler),
 	}
 	for i := range r.steps {
