@@ -89,6 +89,7 @@ func (r *runner) work(ctx context.Context, t *task) stream.Verdict {
 		o = r.execute(ctx, t)
 	}
 	leave()
+	t.held.Leave()
 	r.answer(ctx, t, o)
 	ctx, cancel := lateToo(ctx)
 	defer cancel()

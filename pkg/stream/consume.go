@@ -39,7 +39,8 @@ type RunConfig struct {
 	// Bytes is about how many bytes of messages this process holds at most; no less
 	// than [LargestMessage] are asked for. 0: any number.
 	Bytes int64
-	// Slots bounds how many of them are worked on at once.
+	// Slots bounds how many of them are worked on at once: from when one is handed to
+	// Handle until that returns, or calls [Held.Leave].
 	Slots Slots
 	// Open waits as long as nothing is to be taken, and returns a context that ends
 	// when that is so again, or ctx ends. nil: messages are always taken.
@@ -109,7 +110,7 @@ type run struct {
 	RunConfig
 	room    Slots      // one for each message held
 	waiting chan taken // messages that nobody works on yet
-	workers int        // goroutines that work on messages, at most one for each slot
+	workers int        // goroutines that work on messages, at most one for each held
 	running sync.WaitGroup
 	doubts  atomic.Int64 // messages of a stream of work that were doubtful
 	bytes   atomic.Int64 // of the messages held
@@ -147,7 +148,7 @@ func (r *run) start(open, work context.Context, msg *nats.Msg) bool {
 	r.mu.Unlock()
 	r.hold(h, 1)
 	r.waiting <- taken{open, h} // there is a place for each that is held
-	if len(r.waiting) > 0 && r.workers < cap(r.Slots) {
+	if len(r.waiting) > 0 && r.workers < r.Pull {
 		r.workers++
 		r.running.Go(func() { r.workOn(work) })
 	}
@@ -195,7 +196,8 @@ func (r *run) work(open, work context.Context, h *Held) {
 		r.settle(work, h, GiveBack)
 		return
 	case r.Slots <- struct{}{}:
-		defer func() { <-r.Slots }()
+		h.slots = r.Slots
+		defer h.Leave()
 	}
 	finished, begun, current := false, false, true
 	if l := r.Ledger; l != nil {

@@ -36,12 +36,22 @@ type Held struct {
 	// what is read by [Consumer.Take].
 	Finished bool
 
-	confirm bool // the ack itself has to be confirmed: no ledger stands behind it
+	slots   Slots // in which it has a place; nil: in none, or no more
+	confirm bool  // the ack itself has to be confirmed: no ledger stands behind it
 
 	mu      sync.Mutex
 	msg     *nats.Msg // the newest copy: the broker hands a late message out again
 	settled bool      // a verdict was told: another copy is a new delivery
 	until   time.Time // when the broker hands it to somebody else, if it is told nothing
+}
+
+// Leave gives the slot of the message to the next one: what follows is no work, but
+// waits for what it came to be stored. Only the goroutine that works on it calls it.
+func (h *Held) Leave() {
+	if h.slots != nil {
+		<-h.slots
+		h.slots = nil
+	}
 }
 
 // Verdict is what becomes of a held message.
