@@ -90,6 +90,9 @@ func (w *Worker) newRunner(ctx context.Context, c handler.Chain) (*runner, error
 	return r, err
 }
 
+// burst is how many events of a shard are held at once where handlers are quick.
+const burst = 512
+
 func (r *runner) run(fetch, work context.Context) {
 	if leave, err := r.config.Broker.Attend(r.chain.Name); err != nil {
 		r.log.Warn("the chain is shown as one that nobody runs", "error", err)
@@ -98,7 +101,7 @@ func (r *runner) run(fetch, work context.Context) {
 	}
 	var wg sync.WaitGroup
 	shards := len(r.incoming)
-	pull := pullFor((r.chain.Concurrency + shards - 1) / shards)
+	pull := 2 * (r.chain.Concurrency + shards - 1) / shards
 	if r.chain.Ordered {
 		wg.Go(func() { r.runOrdered(fetch, work) })
 	}
@@ -108,7 +111,7 @@ func (r *runner) run(fetch, work context.Context) {
 		}
 		wg.Go(func() {
 			consumer.Run(fetch, work, stream.RunConfig{
-				Pull: pull, Bytes: r.share, Slots: r.slots, Open: r.gate.Open, Ledger: r.ledgers[shard],
+				Pull: pull, Burst: burst, Bytes: r.share, Slots: r.slots, Open: r.gate.Open, Ledger: r.ledgers[shard],
 				Handle: func(ctx context.Context, h *stream.Held) {
 					r.handle(ctx, &task{Place: stream.Place{Shard: shard, Seq: h.Seq}, held: h, touched: h.Touched})
 				},
@@ -120,12 +123,4 @@ func (r *runner) run(fetch, work context.Context) {
 		r.parked.Run(fetch, work, stream.RunConfig{Pull: pull, Bytes: r.share, Slots: r.slots, Open: r.gate.Open, Handle: r.handleParked})
 	})
 	wg.Wait()
-}
-
-// pullFor is how many events of a shard are held for so many slots: enough that no slot
-// waits for the broker. What waits here cannot be handled elsewhere, so with few slots,
-// whose handlers may be slow, it is no more than that. But the more come at once, the
-// less each costs the broker.
-func pullFor(slots int) int {
-	return max(2*slots, min(4*slots, 256))
 }

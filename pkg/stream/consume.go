@@ -33,6 +33,10 @@ type RunConfig struct {
 	// waiting for a slot. It asks for more when half of them are settled, so with
 	// twice as many as there are slots those need not wait for the broker.
 	Pull int
+	// Burst is how many it holds at most as long as they are settled within
+	// milliseconds: the more come at once, the less each costs the broker. What is slow
+	// should not wait here, where it cannot be handled elsewhere. 0: Pull.
+	Burst int
 	// Ask is how many it asks for at least, once there is room for them; 0: half
 	// of Pull. It is for those who hold some for long while others are quick.
 	Ask int
@@ -58,7 +62,8 @@ type RunConfig struct {
 // work, which should end later than fetch. Trouble with the broker is waited
 // out.
 func (c *Consumer) Run(fetch, work context.Context, rc RunConfig) {
-	r := &run{Consumer: c, RunConfig: rc, held: make(map[uint64]*Held), room: make(Slots, rc.Pull), waiting: make(chan taken, rc.Pull), freed: make(chan struct{}, 1)}
+	r := &run{Consumer: c, RunConfig: rc, held: make(map[uint64]*Held), waiting: make(chan taken, max(rc.Pull, rc.Burst))}
+	r.holding.freed = make(chan struct{}, 1)
 	extending, stop := context.WithCancel(context.WithoutCancel(work))
 	var extender sync.WaitGroup
 	extender.Go(func() { r.extendAll(extending) })
@@ -108,14 +113,13 @@ func (r *run) take(open, work context.Context) {
 type run struct {
 	*Consumer
 	RunConfig
-	room    Slots      // one for each message held
+	holding holding
+	quick   bool       // what was asked for last was settled soon
 	waiting chan taken // messages that nobody works on yet
 	workers int        // goroutines that work on messages, at most one for each held
 	running sync.WaitGroup
 	doubts  atomic.Int64 // messages of a stream of work that were doubtful
-	bytes   atomic.Int64 // of the messages held
-	freed   chan struct{}
-	inbox   *inbox // nil until it is needed, and after trouble
+	inbox   *inbox       // nil until it is needed, and after trouble
 
 	mu   sync.Mutex
 	held map[uint64]*Held
@@ -128,13 +132,12 @@ type taken struct {
 	held *Held
 }
 
-// start puts a message to work and reports whether it took one of the places
-// that were reserved.
-func (r *run) start(open, work context.Context, msg *nats.Msg) bool {
+// start puts a message to work.
+func (r *run) start(open, work context.Context, msg *nats.Msg) {
 	h, err := newHeld(msg)
 	if err != nil {
 		r.b.log.Error("the broker handed out a message without metadata", "stream", r.stream, "error", err)
-		return false
+		return
 	}
 	h.confirm = r.Ledger == nil
 	r.mu.Lock()
@@ -142,17 +145,16 @@ func (r *run) start(open, work context.Context, msg *nats.Msg) bool {
 		// Its deadline passed while the broker was away. It is still being
 		// worked on here; what is decided is told with the newer copy.
 		r.mu.Unlock()
-		return false
+		return
 	}
 	r.held[h.Seq] = h
 	r.mu.Unlock()
-	r.hold(h, 1)
+	r.holding.add(h)
 	r.waiting <- taken{open, h} // there is a place for each that is held
-	if len(r.waiting) > 0 && r.workers < r.Pull {
+	if len(r.waiting) > 0 && r.workers < cap(r.waiting) {
 		r.workers++
 		r.running.Go(func() { r.workOn(work) })
 	}
-	return true
 }
 
 // workOn works on one message after another.
@@ -183,8 +185,7 @@ func (r *run) drop(h *Held) {
 		delete(r.held, h.Seq)
 	}
 	r.mu.Unlock()
-	r.hold(h, -1)
-	<-r.room
+	r.holding.drop(h)
 }
 
 // work waits for a slot and hands the message on, unless it must not be begun with.

@@ -29,29 +29,22 @@ func (r *run) pull(open, work context.Context) error {
 			return err
 		}
 	}
-	n := r.reserve(open)
+	n, bytes := r.awaitRoom(open)
 	if n == 0 {
 		return nil
 	}
-	bytes, ok := r.freeBytes(open)
-	if !ok {
-		r.release(n)
-		return nil
-	}
-	left, err := r.receive(open, work, n, bytes)
-	r.release(left)
+	err := r.receive(open, work, n, bytes)
 	if err != nil && r.Ledger != nil {
 		r.Ledger.doubt()
 	}
 	return err
 }
 
-// receive asks for n messages and starts each as it comes. It returns how many of the
-// places that are reserved for them are left.
-func (r *run) receive(open, work context.Context, n int, bytes int64) (left int, err error) {
+// receive asks for n messages and starts each as it comes.
+func (r *run) receive(open, work context.Context, n int, bytes int64) (err error) {
 	if r.inbox == nil {
-		if r.inbox, err = r.openInbox(r.Pull); err != nil {
-			return n, err
+		if r.inbox, err = r.openInbox(cap(r.waiting)); err != nil {
+			return err
 		}
 	}
 	q, err := r.inbox.ask(n, bytes)
@@ -60,14 +53,12 @@ func (r *run) receive(open, work context.Context, n int, bytes int64) (left int,
 		if msg, err = q.message(); msg == nil {
 			break
 		}
-		if r.start(open, work, msg) {
-			n--
-		}
+		r.start(open, work, msg)
 	}
 	if err != nil {
 		r.closeInbox()
 	}
-	return n, err
+	return err
 }
 
 // closeInbox gives up what is still to come.
