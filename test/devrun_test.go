@@ -198,6 +198,20 @@ func TestFirstRun(t *testing.T) {
 	}
 }
 
+// A newcomer who has keys already, of a tenant, gets as far; they are printed nowhere.
+func TestFirstRunWithKeysOfOnesOwn(t *testing.T) {
+	served := start(t, append(freePorts, "TMPDIR="+t.TempDir(), "BELAY_API_KEYS=acme=key-of-acme"), "serve", "--dev")
+	curl := served.wait(`send github pull_request --ingress (\S+)`)
+	if out, stderr, code := run(t, nil, "send", "github", "pull_request", "--ingress", curl[1]); code != 0 {
+		t.Fatalf("send ended with %d: %s%s", code, out, stderr)
+	}
+	served.wait(`subscriber: signature verified`)
+	served.stop()
+	if strings.Contains(strings.Join(served.seen, "\n"), "key-of-acme") {
+		t.Error("the key was printed")
+	}
+}
+
 // What serve keeps, it has after a restart: an event is still known by its id.
 func TestServeKeepsItsData(t *testing.T) {
 	dir := t.TempDir()

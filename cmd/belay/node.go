@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -29,7 +30,7 @@ type node struct {
 	sources []*receiver.Source
 	demo    *demo  // nil without --dev
 	dir     string // the data directory
-	apiKey  string // one of the outbox API; empty: there is none
+	apiKey  string // the demo's own for the outbox API: those that are given are printed nowhere
 
 	ingress *ingress.Server // nil where the role is not run, like the others
 	worker  *worker.Worker
@@ -96,9 +97,9 @@ func (n *node) addOutbox(context.Context) error {
 	if err != nil {
 		return err
 	}
-	conf.Dev = n.cmd.Dev
-	if len(conf.APIKeys) > 0 {
-		n.apiKey = conf.APIKeys[0]
+	if conf.Dev = n.cmd.Dev; conf.Dev {
+		n.apiKey = "dev_" + rand.Text()
+		conf.APIKeys = append(conf.APIKeys, n.apiKey)
 	}
 	if conf.Keyset, err = n.keyset(); err != nil {
 		return err

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"os"
 	"slices"
 
@@ -56,9 +55,6 @@ func (c *serveCmd) AfterApply(k *kong.Context) error {
 	}
 	if c.LogFormat == "" {
 		c.LogFormat = service.LogText
-	}
-	if c.APIKeys == "" {
-		c.APIKeys = config.Redacted("dev_" + rand.Text())
 	}
 	return nil
 }
