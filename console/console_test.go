@@ -216,6 +216,8 @@ func TestBadRequests(t *testing.T) {
 		want               string
 	}{
 		"unknown parameter":   {422, "GET", "/v1/deadletters?chian=x", "", "chian"},
+		"no query":            {422, "GET", "/v1/deadletters?chain=%zz", "", "cannot be read"},
+		"two of one":          {422, "GET", "/v1/deadletters?chain=a&chain=b", "", "chain"},
 		"bad time":            {422, "GET", "/v1/deadletters?from=today", "", "from"},
 		"bad pattern":         {422, "GET", "/v1/deadletters?type=a*", "", "type"},
 		"bad cursor":          {422, "GET", "/v1/deadletters?cursor=%21", "", "cursor"},

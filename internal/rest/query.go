@@ -24,8 +24,22 @@ type Query struct {
 	errs   []FieldProblem
 }
 
-// NewQuery returns the parameters of a request.
-func NewQuery(r *http.Request) *Query { return &Query{values: r.URL.Query()} }
+// NewQuery returns the parameters of a request. One that cannot be read, or stands
+// there twice, is wrong: left out, as the standard library does, it would be a filter
+// that selects all.
+func NewQuery(r *http.Request) *Query {
+	values, err := url.ParseQuery(r.URL.RawQuery)
+	q := &Query{values: values}
+	if err != nil {
+		q.Bad("", "the query of the URL cannot be read: want %25 for a percent sign, and %3B for a semicolon")
+	}
+	for name, all := range values {
+		if len(all) > 1 {
+			q.Bad(name, "want it once")
+		}
+	}
+	return q
+}
 
 // Bad notes what is wrong with a parameter.
 func (q *Query) Bad(name, detail string) {
