@@ -30,8 +30,9 @@ const (
 	maxResponse = 16 << 10
 	// maxResponseHeader bounds the head of a subscriber's answer.
 	maxResponseHeader = 64 << 10
-	// maxChunk is the number of deliveries that one batch writes.
-	maxChunk = 200
+	// maxChunk is how many deliveries of a notification are written to a shard
+	// between two cursors: after a crash so many are looked for one by one.
+	maxChunk = 100
 	// maxRetryAfter bounds how long a subscriber may put us off for.
 	maxRetryAfter = 24 * time.Hour
 	// jitter spreads retries: up to this part of the wait is added to it.
@@ -104,7 +105,7 @@ type Config struct {
 	// UserAgent of the requests. Default Belay.
 	UserAgent string
 
-	// chunk is the number of deliveries in one batch; tests make it small.
+	// chunk is the number of deliveries between two cursors; tests make it small.
 	chunk int
 }
 

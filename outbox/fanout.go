@@ -36,8 +36,8 @@ type fanout struct {
 	cache   *cache
 	matcher *matcher
 	history history
-	out     []*batches // of each OUT stream
-	chunk   int        // deliveries that are written at once
+	leads   []*lead // of the shards
+	chunk   int     // deliveries that are written between two cursors
 	metrics *metrics
 	log     *slog.Logger
 }
@@ -64,11 +64,12 @@ func (f *fanout) handle(ctx context.Context, h *stream.Held) {
 // settle writes the deliveries and ends the message. Every step is stored before
 // the next begins:
 //
-//	deliveries, many in batches, each with its cursor → DONE → ack → purge the cursors
+//	deliveries of a shard, in chunks with cursors between them → DONE → ack → purge the cursors
 //
 // A crash before DONE resumes behind the last cursor of each shard, and looks for what
-// of a few is written; one after it finds the notification in the ledger. A cursor
-// that is left over harms nobody: it names a message that is never handled again.
+// is written of the chunk after it; one after DONE finds the notification in the ledger.
+// A cursor that is left over harms nobody: it names a message that is never handled
+// again.
 func (f *fanout) settle(ctx context.Context, h *stream.Held) error {
 	e, err := event.Decode(h.Header, h.Data)
 	if err != nil {
@@ -127,34 +128,61 @@ func (f *fanout) write(ctx context.Context, h *stream.Held, e *event.Event) (w w
 		return w, err
 	}
 	for shard, subs := range byShard {
-		if h.Touched {
-			if subs, err = f.rest(ctx, h, e, shard, subs); err != nil {
-				return w, err
-			}
-		}
-		if len(subs) <= min(few, f.chunk) {
-			err = f.writeFew(ctx, h, e, shard, subs)
-		} else {
-			w.cursors = append(w.cursors, shard)
-			err = f.writeBatches(ctx, h, e, shard, subs)
-		}
+		n, err := f.writeShard(ctx, h, e, shard, subs)
 		if err != nil {
 			return w, fmt.Errorf("write deliveries to %s: %w", stream.Out(shard), err)
 		}
-		w.deliveries += len(subs)
+		if w.deliveries += n; len(subs) > f.chunk {
+			w.cursors = append(w.cursors, shard)
+		}
 	}
 	f.metrics.deliveries.Add(float64(w.deliveries))
 	return w, nil
 }
 
-// writeBatches stores many deliveries, each batch with its cursor.
-func (f *fanout) writeBatches(ctx context.Context, h *stream.Held, e *event.Event, shard int, subs []*Subscription) error {
-	for chunk := range slices.Chunk(subs, f.chunk) {
-		if err := f.out[shard].publish(ctx, f.batch(h, e, shard, chunk)); err != nil {
-			return err
+// writeShard stores deliveries chunk by chunk, and between two chunks the cursor that
+// says that the first is written. It tells how many it has stored.
+func (f *fanout) writeShard(ctx context.Context, h *stream.Held, e *event.Event, shard int, subs []*Subscription) (n int, err error) {
+	doubtful := 0
+	if h.Touched {
+		last, err := f.last(ctx, h, shard)
+		if err != nil {
+			return 0, err
 		}
+		subs = slices.DeleteFunc(subs, func(s *Subscription) bool { return s.ID <= last })
+		doubtful = doubtfulChunks
 	}
-	return nil
+	written := ""
+	for chunk := range slices.Chunk(subs, f.chunk) {
+		if written != "" {
+			if _, err := f.broker.Publish(ctx, stream.Message{Subject: f.cursor(shard, h), Data: []byte(written)}); err != nil {
+				return n, fmt.Errorf("write the cursor: %w", err)
+			}
+		}
+		written = chunk[len(chunk)-1].ID
+		if doubtful--; doubtful >= 0 {
+			if chunk, err = f.unwritten(ctx, h, e, chunk); err != nil {
+				return n, err
+			}
+		}
+		if err := f.leads[shard].wait(ctx, len(chunk)); err != nil {
+			return n, err
+		}
+		if err := f.broker.PublishEach(ctx, f.deliveries(h, e, shard, chunk)); err != nil {
+			return n, err
+		}
+		n += len(chunk)
+	}
+	return n, nil
+}
+
+// deliveries are those of a notification to subscriptions of a shard.
+func (f *fanout) deliveries(h *stream.Held, e *event.Event, shard int, subs []*Subscription) []stream.Message {
+	messages := make([]stream.Message, len(subs))
+	for i, s := range subs {
+		messages[i] = newDelivery(e, placeOf(h), s).due(shard)
+	}
+	return messages
 }
 
 // wanting are the subscriptions that a notification is for.
@@ -173,24 +201,6 @@ func (f *fanout) wanting(ctx context.Context, h *stream.Held, e *event.Event) ([
 		}
 	}
 	return f.matcher.hold(subs, e), nil
-}
-
-// batch is the deliveries of a chunk and the cursor that says that they are
-// written. They are stored together or not at all.
-func (f *fanout) batch(h *stream.Held, e *event.Event, shard int, chunk []*Subscription) []stream.Message {
-	messages := make([]stream.Message, 0, len(chunk)+1)
-	for _, s := range chunk {
-		messages = append(messages, newDelivery(e, placeOf(h), s).due(shard))
-	}
-	last := chunk[len(chunk)-1].ID
-	cursor := f.cursor(shard, h)
-	return append(messages, stream.Message{
-		Subject: cursor,
-		Data:    []byte(last),
-		// A batch that was stored though its confirmation got lost is refused as
-		// a whole when it comes again; the cursor is there by then.
-		ID: cursor + "." + last,
-	})
 }
 
 // cursor is the subject that holds how far a notification got in a shard.

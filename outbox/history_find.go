@@ -118,6 +118,20 @@ func (h history) attemptsOf(ctx context.Context, tenant, id, subscription string
 	}
 }
 
+// attempted are the ids of the deliveries of which attempts are recorded under the
+// subjects since a time.
+func (h history) attempted(ctx context.Context, subjects []string, since time.Time) (map[string]bool, error) {
+	ids := make(map[string]bool)
+	r := stream.Range{Stream: stream.Attempts, Filters: subjects, From: since.Add(-beforeStored), HeadersOnly: true}
+	err := h.broker.Scan(ctx, r, func(m *stream.Stored) bool {
+		if a, err := readAttempt(m); err == nil {
+			ids[a.Delivery] = true
+		}
+		return true
+	})
+	return ids, err
+}
+
 // show completes a delivery with what was said in its attempts, and its body.
 func (h history) show(ctx context.Context, f *found) (*deliveryView, error) {
 	if d := f.standing(); d != nil {

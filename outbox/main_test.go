@@ -118,6 +118,16 @@ func (h *house) run(edit func(c *Config)) *outbox {
 	return &outbox{house: h, server: s, registry: registry, url: "http://" + s.Addr().String(), stop: stop}
 }
 
+// fanout is one like that of the outbox.
+func (o *outbox) fanout() *fanout {
+	o.t.Helper()
+	_, send, err := o.server.consumers(o.t.Context())
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	return o.server.fanout(send)
+}
+
 // reply is what the API answered.
 type reply struct {
 	*http.Response

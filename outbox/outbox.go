@@ -216,7 +216,7 @@ func (s *Server) consume(serving, work context.Context) error {
 	running.Go(func() { s.lanes.keep(serving) })
 	running.Go(func() { s.drive(serving) })
 	running.Go(func() {
-		f := s.fanout()
+		f := s.fanout(send)
 		s.backlog.whileLow(serving, func(fetch context.Context) {
 			fan.Run(fetch, work, stream.RunConfig{
 				Pull: 2 * fanoutSlots, Slots: stream.NewSlots(fanoutSlots), Ledger: f.ledger, Handle: f.handle,
@@ -262,13 +262,13 @@ func (s *Server) consumers(ctx context.Context) (fan *stream.Consumer, send []*s
 	return fan, send, nil
 }
 
-func (s *Server) fanout() *fanout {
-	out := make([]*batches, s.broker.Shards())
-	for shard := range out {
-		out[shard] = &batches{broker: s.broker}
+func (s *Server) fanout(send []*stream.Consumer) *fanout {
+	leads := make([]*lead, len(send))
+	for shard, c := range send {
+		leads[shard] = newLead(c)
 	}
 	return &fanout{
-		out: out, history: s.history,
+		history: s.history, leads: leads,
 		broker: s.broker, matcher: s.matcher, ledger: s.broker.MarkedLedger(fanoutLedger, 0), cache: s.subscriptions.cache,
 		chunk: s.config.chunk, metrics: s.metrics, log: s.log,
 	}

@@ -79,6 +79,8 @@ type Broker struct {
 	streams sync.Map          // handles by name, looked up once
 	buckets sync.Map
 	mailbox mailbox
+
+	confirmations confirmations
 }
 
 // Connect opens the connection. A broker that does not answer yet is no error:
@@ -133,7 +135,7 @@ func Connect(c Config) (*Broker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to the broker at %s: %w", c.Addr(), err)
 	}
-	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(requestTimeout), jetstream.WithPublishAsyncTimeout(requestTimeout))
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(requestTimeout))
 	if err != nil {
 		nc.Close()
 		return nil, fmt.Errorf("set up JetStream: %w", err)

@@ -32,6 +32,14 @@ func (b *Broker) confirmed(ctx context.Context, m *nats.Msg) (c confirmation, er
 	if err != nil {
 		return c, brokerError(err)
 	}
+	return readConfirmation(answer)
+}
+
+// readConfirmation reads what a stream answers, or the server where there is none.
+func readConfirmation(answer *nats.Msg) (c confirmation, err error) {
+	if len(answer.Data) == 0 && answer.Header.Get("Status") == "503" {
+		return c, brokerError(nats.ErrNoResponders)
+	}
 	if err := json.Unmarshal(answer.Data, &c); err != nil {
 		return c, brokerError(fmt.Errorf("the confirmation is unreadable: %w", err))
 	}

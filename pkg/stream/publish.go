@@ -127,54 +127,9 @@ const (
 	headerCommit   = "Nats-Batch-Commit"
 )
 
-// PublishBatch stores messages of one stream together or not at all, and
-// returns once the broker has confirmed them. After [ErrUnavailable] it is not
-// known which of the two it was
-// (https://github.com/nats-io/nats-architecture-and-design/blob/main/adr/ADR-50.md).
-func (b *Broker) PublishBatch(ctx context.Context, messages []Message) error {
-	switch n := len(messages); {
-	case n == 0:
-		return nil
-	case n == 1:
-		_, err := b.Publish(ctx, messages[0])
-		return err
-	case n > maxBatch:
-		return fmt.Errorf("publish a batch of %d messages: the broker takes at most %d", n, maxBatch)
-	}
-	_, err := b.publishBatch(ctx, messages)
-	return err
-}
-
-// PublishEach stores messages one after another, and returns once the broker has
-// confirmed all of them. If it fails, it is not known which ones are stored: usually
-// a first part of them.
-func (b *Broker) PublishEach(ctx context.Context, messages []Message) error {
-	if len(messages) == 0 {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	confirmations := make([]jetstream.PubAckFuture, len(messages))
-	for i, m := range messages {
-		var err error
-		if confirmations[i], err = b.js.PublishMsgAsync(m.msg(), jetstream.WithRetryAttempts(0)); err != nil {
-			return fmt.Errorf("publish to %s: %w", m.Subject, brokerError(err))
-		}
-	}
-	for i, c := range confirmations {
-		var err error
-		select {
-		case <-c.Ok():
-			continue
-		case err = <-c.Err():
-		case <-ctx.Done():
-			err = context.Cause(ctx)
-		}
-		return fmt.Errorf("publish to %s: %w", messages[i].Subject, brokerError(err))
-	}
-	return b.flushed(ctx)
-}
-
+// publishBatch stores messages of one stream together or not at all, and returns once
+// the broker has confirmed them. After [ErrUnavailable] it is not known which of the two
+// it was (https://github.com/nats-io/nats-architecture-and-design/blob/main/adr/ADR-50.md).
 func (b *Broker) publishBatch(ctx context.Context, messages []Message) (confirmation, error) {
 	id := nuid.Next()
 	last := len(messages) - 1

@@ -123,13 +123,13 @@ func TestVolumes(t *testing.T) {
 	}
 }
 
-func TestBatchIsStoredWhole(t *testing.T) {
+func TestPublishEach(t *testing.T) {
 	b := testbroker.New(t)
-	var batch []stream.Message
+	var messages []stream.Message
 	for i := range 150 {
-		batch = append(batch, stream.Message{Subject: stream.OutDue(0, "sub", strconv.Itoa(i)), Data: []byte("x")})
+		messages = append(messages, stream.Message{Subject: stream.OutDue(0, "sub", strconv.Itoa(i)), Data: []byte("x")})
 	}
-	if err := b.PublishBatch(t.Context(), batch); err != nil {
+	if err := b.PublishEach(t.Context(), messages); err != nil {
 		t.Fatal(err)
 	}
 	last, err := b.Last(t.Context(), stream.Out(0), "belay.out.0.due.>")
@@ -147,16 +147,48 @@ func TestBatchIsStoredWhole(t *testing.T) {
 	}
 }
 
-func TestBatchAcrossStreamsIsRefused(t *testing.T) {
+func TestPublishEachTellsWhatIsNotStored(t *testing.T) {
 	b := testbroker.New(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-	defer cancel()
-	err := b.PublishBatch(ctx, []stream.Message{
-		{Subject: stream.OutDue(0, "s", "1")}, {Subject: stream.NotifySubject("default")},
-	})
-	if err == nil {
-		t.Error("a batch over two streams was accepted")
+	stored := stream.Message{Subject: stream.OutDue(0, "s", "1")}
+	for _, tc := range []struct {
+		name string
+		bad  stream.Message
+		want error
+	}{
+		{"no stream has the subject", stream.Message{Subject: "elsewhere"}, stream.ErrUnavailable},
+		{"headers over the limit", stream.Message{Subject: stream.OutDue(0, "s", "2"), Header: map[string][]string{"a": {strings.Repeat("x", 70<<10)}}}, stream.ErrTooLarge},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			if err := b.PublishEach(t.Context(), []stream.Message{stored, tc.bad, stored}); !errors.Is(err, tc.want) {
+				t.Errorf("got %v, want %v", err, tc.want)
+			}
+		})
 	}
+	if err := b.PublishEach(t.Context(), nil); err != nil {
+		t.Errorf("nothing: %v", err)
+	}
+}
+
+// Many who publish at once each get their own confirmations.
+func TestPublishEachAtOnce(t *testing.T) {
+	b := testbroker.New(t)
+	const callers, each = 50, 20
+	var running sync.WaitGroup
+	for c := range callers {
+		running.Go(func() {
+			messages := make([]stream.Message, each)
+			for i := range messages {
+				messages[i] = stream.Message{Subject: stream.OutDue(0, strconv.Itoa(c), strconv.Itoa(i))}
+			}
+			if err := b.PublishEach(t.Context(), messages); err != nil {
+				t.Error(err)
+			}
+			if _, err := b.Last(t.Context(), stream.Out(0), messages[each-1].Subject); err != nil {
+				t.Errorf("the last of %d is not stored: %v", c, err)
+			}
+		})
+	}
+	running.Wait()
 }
 
 func waitFor(t *testing.T, condition func() bool) {
