@@ -78,14 +78,24 @@ func (d *Desk) Settle(ctx context.Context, id stream.LetterID, o Order) error {
 	} else if err := d.free(ctx, l); err != nil {
 		return err
 	}
-	if err := d.write(ctx, "closed", func() error {
-		_, err := d.broker.Publish(ctx, standing.Record(id, m, c))
-		return err
-	}); err != nil {
+	record := standing.Record(id, m, c)
+	err = d.close(ctx, record)
+	if errors.Is(err, stream.ErrTooLarge) {
+		err = d.close(ctx, standing.Shortened(record))
+	}
+	if err != nil {
 		return err
 	}
 	// Overwritten, so that an erasure of the event finds nothing of it left here.
 	return d.write(ctx, "letter deleted", func() error { return d.broker.Delete(ctx, m, true) })
+}
+
+// close stores the record of what became of a letter.
+func (d *Desk) close(ctx context.Context, record stream.Message) error {
+	return d.write(ctx, "closed", func() error {
+		_, err := d.broker.Publish(ctx, record)
+		return err
+	})
 }
 
 // write is one write of an order.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/belay-hooks/belay/pkg/event"
@@ -203,4 +204,14 @@ func Record(id stream.LetterID, m *stream.Stored, c Closed) stream.Message {
 		}
 	}
 	return stream.Message{Subject: stream.DeadClosed(id), Header: header, ID: "closed." + id.String() + "." + c.Verb}
+}
+
+// Shortened is a [Record] without the request's headers and the failures: of a letter
+// that left no room in the broker's limit of headers for what became of it.
+func Shortened(record stream.Message) stream.Message {
+	record.Header = maps.Clone(record.Header)
+	maps.DeleteFunc(record.Header, func(name string, _ []string) bool {
+		return name == headerFailures || strings.HasPrefix(name, event.RequestPrefix)
+	})
+	return record
 }

@@ -27,9 +27,9 @@ const (
 	headerContentType = "content-type"
 	headerTraceparent = "traceparent"
 
-	// requestPrefix marks the kept headers of the request. Its own prefix keeps
+	// RequestPrefix marks the kept headers of the request. Its own prefix keeps
 	// them apart from the attributes and from the broker's Nats-… headers.
-	requestPrefix = "http-"
+	RequestPrefix = "http-"
 )
 
 // Encode returns the event as the headers and the data of a message, in
@@ -91,14 +91,14 @@ func (e *Event) Encode() (header map[string][]string, data []byte) {
 	}
 	for name, values := range e.Header {
 		if len(values) == 1 {
-			put(requestPrefix+name, escapeText(values[0]))
+			put(RequestPrefix+name, escapeText(values[0]))
 			continue
 		}
 		escaped := make([]string, len(values))
 		for i, v := range values {
 			escaped[i] = escapeText(v)
 		}
-		h[requestPrefix+name] = escaped
+		h[RequestPrefix+name] = escaped
 	}
 	return h, e.Body
 }
@@ -131,7 +131,7 @@ func (e *Event) read(name string, values []string) (err error) {
 	if len(values) == 0 {
 		return nil
 	}
-	if kept, ok := strings.CutPrefix(name, requestPrefix); ok {
+	if kept, ok := strings.CutPrefix(name, RequestPrefix); ok {
 		return e.readKept(kept, values)
 	}
 	if name == headerTime {
