@@ -6,6 +6,8 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -263,6 +265,38 @@ func TestServeKeepsItsData(t *testing.T) {
 		t.Errorf("after the restart it is new: %s", out)
 	}
 	second.stop()
+}
+
+// Told to stop, serve gives back what does not end within the grace, however short that
+// is, and ends well.
+func TestServeStopsWithinTheGrace(t *testing.T) {
+	asked, release := make(chan struct{}, 1), make(chan struct{})
+	slow := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		asked <- struct{}{}
+		select {
+		case <-release:
+		case <-r.Context().Done():
+		}
+	}))
+	t.Cleanup(func() { close(release); slow.Close() })
+	dir := t.TempDir()
+	file := filepath.Join(dir, "belay.yaml")
+	text := "sources: [{receiver: github, secrets: [env:GITHUB_SECRET]}]\nchains:\n- name: all\n  handlers: [{name: ask, http: {url: \"" + slow.URL + "\"}}]\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	env := append(freePorts, "BELAY_CONFIG="+file, "BELAY_DATA_DIR="+filepath.Join(dir, "data"), "GITHUB_SECRET=s3cret", "BELAY_SHUTDOWN_GRACE=6s")
+	served := start(t, env, "serve")
+	at := served.wait(`"msg":"belay serves".*"ingress":"([^"]+)"`)
+	if out, stderr, code := run(t, env, "send", "github", "push", "--ingress", "http://"+at[1]+"/webhooks"); code != 0 {
+		t.Fatalf("send ended with %d: %s%s", code, out, stderr)
+	}
+	select {
+	case <-asked:
+	case <-time.After(patience):
+		t.Fatal("nobody asks")
+	}
+	served.stop()
 }
 
 func TestServeProblems(t *testing.T) {

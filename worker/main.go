@@ -119,7 +119,7 @@ func (m *mainProgram) run(ctx context.Context, file *config.File) error {
 	if err != nil {
 		return err
 	}
-	c := Config{Broker: m.Broker, Logger: m.Log, Metrics: m.Ops.Registry(), MaxBytes: m.maxBytes}
+	c := Config{Broker: m.Broker, Logger: m.Log, Metrics: m.Ops.Registry(), MaxBytes: m.maxBytes, Grace: m.Grace()}
 	if file != nil {
 		c.Generation = file.Generation
 	}
@@ -128,7 +128,7 @@ func (m *mainProgram) run(ctx context.Context, file *config.File) error {
 		return err
 	}
 	m.setUp.Store(true)
-	var group service.Group
+	group := service.Group{Grace: 2 * m.Grace()} // that of the program is shorter
 	group.Add("chains", w)
 	group.Add("sweeper", service.Func(func(ctx context.Context) error {
 		m.Broker.Sweep(ctx)

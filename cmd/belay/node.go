@@ -101,6 +101,7 @@ func (n *node) addOutbox(context.Context) error {
 		n.apiKey = "dev_" + rand.Text()
 		conf.APIKeys = append(conf.APIKeys, n.apiKey)
 	}
+	conf.Grace = program.Grace(n.cmd.OpsEnv) / 2
 	if conf.Keyset, err = n.keyset(); err != nil {
 		return err
 	}
@@ -129,8 +130,9 @@ func (n *node) addConsole(context.Context) error {
 	if err != nil {
 		return err
 	}
-	n.console, err = console.New(console.Config{Addr: n.cmd.ConsoleAddr, Keys: keys, Metrics: n.Ops.Registry()}, n.broker, n.Log)
-	if err != nil {
+	if n.console, err = console.New(console.Config{
+		Addr: n.cmd.ConsoleAddr, Keys: keys, Metrics: n.Ops.Registry(), Grace: program.Grace(n.cmd.OpsEnv),
+	}, n.broker, n.Log); err != nil {
 		return err
 	}
 	n.console.SetSources(names(n.sources))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 
+	"github.com/belay-hooks/belay/internal/program"
 	"github.com/belay-hooks/belay/internal/sources"
 	"github.com/belay-hooks/belay/pkg/config"
 	"github.com/belay-hooks/belay/worker"
@@ -17,7 +18,7 @@ func newWorker(ctx context.Context, n *node) (*worker.Worker, error) {
 	}
 	return worker.New(ctx, worker.Config{
 		Broker: n.broker, Generation: n.file.Generation, Logger: n.Log, Metrics: n.Ops.Registry(),
-		MaxBytes: n.cmd.MaxBytesInHand,
+		MaxBytes: n.cmd.MaxBytesInHand, Grace: program.Grace(n.cmd.OpsEnv),
 	}, chains...)
 }
 

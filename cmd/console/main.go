@@ -22,7 +22,9 @@ func main() {
 		if err != nil {
 			return err
 		}
-		server, err := console.New(console.Config{Addr: env.ConsoleAddr, Keys: keys, Metrics: p.Ops.Registry()}, p.Broker, p.Log)
+		server, err := console.New(console.Config{
+			Addr: env.ConsoleAddr, Keys: keys, Metrics: p.Ops.Registry(), Grace: p.Grace(),
+		}, p.Broker, p.Log)
 		if err != nil {
 			return err
 		}

@@ -23,6 +23,7 @@ func main() {
 		if conf.Keyset, err = program.Keyset(env.OutboxEnv); err != nil {
 			return err
 		}
+		conf.Grace = p.Grace() / 2
 		server, err := outbox.New(conf, p.Broker, p.Log, p.Ops.Registry())
 		if err != nil {
 			return err

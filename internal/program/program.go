@@ -3,12 +3,14 @@
 package program
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
 	"log/slog"
 	"os"
 	"sync/atomic"
+	"time"
 
 	"github.com/belay-hooks/belay/internal/sources"
 	"github.com/belay-hooks/belay/pkg/config"
@@ -76,6 +78,20 @@ func ServiceConfig(env config.OpsEnv) service.Config {
 		ShutdownDelay: env.ShutdownDelay, ShutdownGrace: env.ShutdownGrace,
 	}
 }
+
+// forTheRest is how much of the time to stop is left to those parts of a program that
+// stop after the one that takes the longest. An open pull alone takes two seconds to end.
+const forTheRest = 5 * time.Second
+
+// Grace is how long a part of a program may take to finish what it has in hand, of
+// the time that the environment gives all of them.
+func Grace(env config.OpsEnv) time.Duration {
+	all := cmp.Or(env.ShutdownGrace, service.DefaultGrace)
+	return all - min(forTheRest, all/2)
+}
+
+// Grace is [Grace] of the program's environment.
+func (p *Program) Grace() time.Duration { return Grace(p.env.OpsEnv) }
 
 // Topology is what the environment says the broker keeps.
 func Topology(env config.StoreEnv, shards, replicas int) stream.Topology {
