@@ -139,14 +139,26 @@ func (s *Server) refuse(x *exchange, err error) {
 		}
 		s.metrics.refused.WithLabelValues(x.source.Name(), string(r.verdict.Reason), string(d.Cause)).Inc()
 	}
-	s.log.LogAttrs(x.r.Context(), level, "webhook refused", attrs...)
+	s.line(x, level, "webhook refused", attrs)
 	s.metrics.observe(x, r.outcome)
 }
 
 // accepted logs and counts a request that was answered with success.
 func (s *Server) accepted(x *exchange, o outcome) {
-	s.log.LogAttrs(x.r.Context(), slog.LevelInfo, "webhook accepted", x.attrs(o)...)
+	s.line(x, slog.LevelInfo, "webhook accepted", x.attrs(o))
 	s.metrics.observe(x, o)
+}
+
+// line writes the line of a request. Every request has one, so it goes to the log's
+// handler at once: the logger would look up who calls it, which is not in the line.
+func (s *Server) line(x *exchange, level slog.Level, text string, attrs []slog.Attr) {
+	ctx, handler := x.r.Context(), s.log.Handler()
+	if !handler.Enabled(ctx, level) {
+		return
+	}
+	record := slog.NewRecord(time.Now(), level, text, 0)
+	record.AddAttrs(attrs...)
+	_ = handler.Handle(ctx, record) // a logger passes its error over too
 }
 
 // attrs is the wide line. It holds nothing that a sender or an operator wants

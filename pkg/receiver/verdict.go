@@ -34,15 +34,18 @@ func weigh(err error) weight {
 // verifySignatures tries every signature of the request with every secret, also
 // after one fitted: the time it takes does not tell which did.
 func (s *Source) verifySignatures(q *request, now time.Time) error {
-	best, refusal := absent, refuse(SignatureWrong, "no well-formed signature in %s", s.signatures[0].place)
+	best, refusal := absent, error(nil)
 	for _, sig := range s.signatures {
 		w, err := s.try(sig, q, now)
 		if w > best {
 			best, refusal = w, err
 		}
 	}
-	if best == proven {
+	switch best {
+	case proven:
 		return nil
+	case absent:
+		return refuse(SignatureWrong, "no well-formed signature in %s", s.signatures[0].place)
 	}
 	return refusal
 }
