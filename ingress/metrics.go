@@ -63,14 +63,33 @@ func (m *metrics) register(registry prometheus.Registerer) error {
 	return nil
 }
 
+// sourceMetrics are the series of a source that each webhook needs, looked up once.
+type sourceMetrics struct {
+	stored   prometheus.Counter
+	duration prometheus.Observer
+}
+
+func (m *metrics) of(source string) sourceMetrics {
+	return sourceMetrics{
+		stored:   m.requests.WithLabelValues(source, string(stored)),
+		duration: m.duration.WithLabelValues(source),
+	}
+}
+
 func (m *metrics) observe(x *exchange, o outcome) {
-	source := ""
-	if x.source != nil {
-		source = x.source.Name()
+	took := time.Since(x.start).Seconds()
+	if x.source == nil {
+		m.requests.WithLabelValues("", string(o)).Inc()
+		m.duration.WithLabelValues("").Observe(took)
+		return
 	}
-	m.requests.WithLabelValues(source, string(o)).Inc()
+	if o == stored {
+		x.source.metrics.stored.Inc()
+	} else {
+		m.requests.WithLabelValues(x.source.Name(), string(o)).Inc()
+	}
 	if x.waited != "" {
-		m.answers.WithLabelValues(source, string(x.waited)).Inc()
+		m.answers.WithLabelValues(x.source.Name(), string(x.waited)).Inc()
 	}
-	m.duration.WithLabelValues(source).Observe(time.Since(x.start).Seconds())
+	x.source.metrics.duration.Observe(took)
 }

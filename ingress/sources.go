@@ -17,6 +17,7 @@ type source struct {
 	*receiver.Source
 	limiter   *rate.Limiter // nil: any number is accepted
 	diagnoses *rate.Limiter
+	metrics   sourceMetrics
 }
 
 // sources maps names (github/default) to sources. Under its aliases a receiver
@@ -32,7 +33,7 @@ func (s *Server) Reload(all []*receiver.Source) error {
 		if table[one.Name()] != nil {
 			return fmt.Errorf("ingress: two sources are called %s: give one of them another id", one.Name())
 		}
-		table[one.Name()] = &source{Source: one, diagnoses: newDiagnoses()}
+		table[one.Name()] = &source{Source: one, diagnoses: newDiagnoses(), metrics: s.metrics.of(one.Name())}
 	}
 	var before sources
 	if old := s.sources.Load(); old != nil {
