@@ -23,6 +23,7 @@ type exchange struct {
 	origin origin
 	source *source
 	body   []byte
+	buffer *buffer // that body is in; nil: in none
 	event  *event.Event
 
 	room  *room

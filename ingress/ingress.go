@@ -109,7 +109,8 @@ func (c Config) withDefaults() Config {
 }
 
 // Store keeps an event durably before it returns, with the question of a sender
-// that waits for a chain's answer; [stream.Broker] does.
+// that waits for a chain's answer; [stream.Broker] does. After that the memory of the
+// body is another request's.
 type Store interface {
 	Ask(chain string) (*stream.Question, error)
 	StoreAsking(ctx context.Context, e *event.Event, q *stream.Question) (stream.Receipt, error)

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 )
 
@@ -98,7 +99,17 @@ func (x *exchange) leave() {
 		x.room.bytes.Add(-x.taken)
 		x.room.requests.Add(-1)
 	}
+	if x.buffer != nil {
+		buffers.Put(x.buffer)
+	}
 }
+
+// Most bodies fit into a buffer of this size, which one request after another uses.
+const bufferSize = 16 << 10
+
+type buffer [bufferSize]byte
+
+var buffers = sync.Pool{New: func() any { return new(buffer) }}
 
 // read reads the body, whose length is -1 if it is not known. The memory for it
 // is taken as the bytes come: who claims a large body and does not send it has
@@ -154,10 +165,21 @@ func (x *exchange) grow(body []byte, size int64) ([]byte, error) {
 	if !x.room.take(size, most) {
 		return nil, x.overloaded()
 	}
-	grown := append(make([]byte, 0, size), body...)
+	grown := append(x.hold(size), body...)
 	x.room.bytes.Add(-int64(cap(body)))
 	x.taken += size - int64(cap(body))
 	return grown, nil
+}
+
+// hold returns memory of this size for the body, until the request is answered.
+func (x *exchange) hold(size int64) []byte {
+	if size > bufferSize {
+		return make([]byte, 0, size)
+	}
+	if x.buffer == nil {
+		x.buffer = buffers.Get().(*buffer)
+	}
+	return x.buffer[:0:size] // what a smaller one held is there already
 }
 
 func (x *exchange) overloaded() error {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"runtime/debug"
@@ -100,6 +101,57 @@ func TestFlood(t *testing.T) {
 	}
 	if resp, _ := d.send(d.request(github, "/webhooks/github", issueOpened, nil)); resp.StatusCode != http.StatusAccepted {
 		t.Errorf("after the flood: status %d", resp.StatusCode)
+	}
+}
+
+// One request after another uses the memory of a body: each event has its own all the
+// same, whatever comes of the requests beside it.
+func TestEachEventHasTheBodyOfItsRequest(t *testing.T) {
+	github := source(t, receiver.SourceConfig{Receiver: "github"})
+	d := open(t, ingress.Config{}, testbroker.New(t), github)
+	var (
+		wg   sync.WaitGroup
+		mu   sync.Mutex
+		sent = map[string]string{} // what was answered 2xx, by its name
+	)
+	for i := range 32 {
+		wg.Go(func() {
+			for j := range 20 {
+				name := fmt.Sprintf("n%d-%d", i, j)
+				body := `"` + strings.Repeat(name, 1+rand.N(30_000)/len(name)) + `"`
+				r := d.request(github, "/webhooks/github", body, map[string]string{"X-GitHub-Event": name, "X-GitHub-Delivery": name})
+				switch j % 4 {
+				case 1:
+					chunked(r)
+				case 2:
+					r.Header.Set("X-Hub-Signature-256", "sha256="+strings.Repeat("0", 64))
+				}
+				resp, err := d.client.Do(r)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				_ = resp.Body.Close()
+				if resp.StatusCode == http.StatusAccepted {
+					mu.Lock()
+					sent[name] = body
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if want := 32 * 15; len(sent) != want {
+		t.Errorf("%d were accepted, want %d", len(sent), want)
+	}
+	for name, body := range sent {
+		m, err := d.broker.Last(t.Context(), stream.In(0), "belay.in.*.github.default."+name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e, err := d.broker.ReadEvent(t.Context(), m); err != nil || string(e.Body) != body {
+			t.Errorf("%s: the body stored is not the one sent (%v)", name, err)
+		}
 	}
 }
 
