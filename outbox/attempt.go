@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
@@ -97,25 +96,29 @@ func (a *attempt) conclude(got answer, v verdict, took time.Duration) {
 	}
 }
 
-// message is the record of the attempt. It is stored once, however often it is
-// published: its time tells it from that of the same attempt that another process
-// makes again.
+// message is the record of the attempt. It has no id for the broker, which would cost it
+// as much as storing the record does; see [shard.record].
 func (a *attempt) message() (stream.Message, error) {
 	light := *a
 	light.exchange = exchange{}
-	record, err := json.Marshal(light)
+	record, err := json.Marshal(&light)
 	if err != nil {
 		return stream.Message{}, fmt.Errorf("encode attempt %d of %s: %w", a.Attempt, a.Delivery, err)
 	}
-	data, err := json.Marshal(a.exchange)
+	data, err := json.Marshal(&a.exchange)
 	if err != nil {
 		return stream.Message{}, fmt.Errorf("encode attempt %d of %s: %w", a.Attempt, a.Delivery, err)
 	}
 	return stream.Message{
 		Subject: stream.AttemptSubject(a.Tenant, a.Subscription, string(a.Verdict)),
 		Header:  map[string][]string{headerRecord: {string(record)}}, Data: data,
-		ID: a.Delivery + "/" + strconv.Itoa(a.Attempt) + "/" + strconv.FormatInt(a.At.UnixNano(), 36),
 	}, nil
+}
+
+// same tells whether another record is of the same attempt: its time tells it from that
+// of the same attempt that another process makes again.
+func (a *attempt) same(b *attempt) bool {
+	return a.Delivery == b.Delivery && a.Attempt == b.Attempt && a.At.Equal(b.At)
 }
 
 // readAttempt reads what message wrote; without the data it is without the exchange.

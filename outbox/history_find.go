@@ -118,6 +118,16 @@ func (h history) attemptsOf(ctx context.Context, tenant, id, subscription string
 	}
 }
 
+// recorded tells whether the record of an attempt is stored.
+func (h history) recorded(ctx context.Context, a *attempt) (bool, error) {
+	created, err := timeOf(a.Delivery)
+	if err != nil {
+		return false, err
+	}
+	all, err := h.attemptsOf(ctx, a.Tenant, a.Delivery, a.Subscription, created)
+	return slices.ContainsFunc(all, a.same), err
+}
+
 // attempted are the ids of the deliveries of which attempts are recorded under the
 // subjects since a time.
 func (h history) attempted(ctx context.Context, subjects []string, since time.Time) (map[string]bool, error) {

@@ -280,29 +280,33 @@ func TestListOfDeliveries(t *testing.T) {
 	}
 }
 
-// A record whose confirmation was lost is written again, and stored once.
+// A record whose confirmation was lost is stored once.
 func TestAttemptIsRecordedOnce(t *testing.T) {
 	h := newHouse(t)
-	a := &attempt{Delivery: "msg_1", Subscription: "sub_1", Tenant: "default", Attempt: 1, At: testNow, Verdict: delivered}
-	m, err := a.message()
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := &shard{sender: &sender{broker: h.broker, history: history{broker: h.broker}}}
+	e := &event.Event{ID: "n1", Source: "/test", Type: "t", Tenant: "default"}
+	at := time.Now()
+	a := &attempt{Delivery: deliveryID(e, at, "sub_1"), Subscription: "sub_1", Tenant: "default", Attempt: 1, At: at.UTC(), Verdict: delivered}
 	for range 3 {
-		if _, err := h.broker.Publish(t.Context(), m); err != nil {
+		r := &result{attempt: a, recorded: recordTried}
+		if err := s.record(t.Context(), r); err != nil || r.recorded != recordStored {
+			t.Fatalf("recorded %v: %v", r.recorded, err)
+		}
+		if err := s.record(t.Context(), r); err != nil {
 			t.Fatal(err)
 		}
 	}
+	if n := len(h.messages(stream.Attempts)); n != 1 {
+		t.Errorf("%d records are stored", n)
+	}
 	// The same attempt made again by another process is another one.
-	a.At = a.At.Add(time.Millisecond)
-	if m, err = a.message(); err != nil {
+	again := *a
+	again.At = a.At.Add(time.Millisecond)
+	if err := s.record(t.Context(), &result{attempt: &again, recorded: recordTried}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := h.broker.Publish(t.Context(), m); err != nil {
-		t.Fatal(err)
-	}
-	if all := h.attempts(2); all[0].Delivery != "msg_1" {
-		t.Errorf("recorded %+v", all)
+	if n := len(h.messages(stream.Attempts)); n != 2 {
+		t.Errorf("%d records are stored, want another one", n)
 	}
 }
 

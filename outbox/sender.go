@@ -146,9 +146,18 @@ type result struct {
 	pass         *pass         // nil if there is no request to be made
 	payload      []byte        // nil if it is not kept any more
 	attempt      *attempt
-	recorded     bool // the attempt is
+	recorded     recorded
 	verdict      verdict
 }
+
+// recorded is how far the record of an attempt is.
+type recorded int
+
+const (
+	recordUntried recorded = iota
+	recordTried            // it is not known whether it is stored
+	recordStored
+)
 
 // prepare finds out whether there is a request to be made: then it decides nothing.
 // An error is trouble with the broker: nothing was attempted.

@@ -53,15 +53,8 @@ func insist(ctx context.Context, write func(context.Context) error) error {
 
 // follow stores the attempt and what follows from it. It may be done again.
 func (s *shard) follow(ctx context.Context, r *result) error {
-	if !r.recorded {
-		record, err := r.attempt.message()
-		if err != nil {
-			return err
-		}
-		if _, err := s.broker.Publish(ctx, record); err != nil {
-			return fmt.Errorf("record the attempt: %w", err)
-		}
-		r.recorded = true
+	if err := s.record(ctx, r); err != nil {
+		return fmt.Errorf("record the attempt: %w", err)
 	}
 	if err := s.judge(ctx, r); err != nil {
 		return err
@@ -80,6 +73,33 @@ func (s *shard) follow(ctx context.Context, r *result) error {
 		}
 		return s.exhausted(ctx, r)
 	}
+	return nil
+}
+
+// record stores the attempt, once: what was tried before may be stored, though its
+// confirmation got lost.
+func (s *shard) record(ctx context.Context, r *result) error {
+	if r.recorded == recordTried {
+		stored, err := s.history.recorded(ctx, r.attempt)
+		if err != nil {
+			return err
+		}
+		if stored {
+			r.recorded = recordStored
+		}
+	}
+	if r.recorded == recordStored {
+		return nil
+	}
+	record, err := r.attempt.message()
+	if err != nil {
+		return err
+	}
+	r.recorded = recordTried
+	if _, err := s.broker.Publish(ctx, record); err != nil {
+		return err
+	}
+	r.recorded = recordStored
 	return nil
 }
 
