@@ -27,6 +27,14 @@ const (
 	MaxRate = 10_000
 )
 
+const (
+	// beginWithin bounds how long it is tried to store a new job: above the longest
+	// election of the broker, 9 s.
+	beginWithin = 20 * time.Second
+	// attemptTimeout bounds one attempt: a leader that died never answers.
+	attemptTimeout = 2 * time.Second
+)
+
 // View is the JSON form of a job: without what its driver notes.
 type View struct {
 	*standing.Job
@@ -76,7 +84,19 @@ func (b *Board) Begin(ctx context.Context, j *standing.Job) error {
 	if err != nil {
 		return fmt.Errorf("job: %w", err)
 	}
-	if _, err := b.state.Create(ctx, standing.JobKey(j.ID), data); err != nil {
+	// Who is told that it is not known whether it was stored orders it again, and has
+	// two. The id is new: what is there is this one.
+	ctx, cancel := context.WithTimeout(ctx, beginWithin)
+	defer cancel()
+	if err := stream.WaitOut(ctx, func() error {
+		ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+		defer cancel()
+		_, err := b.state.Create(ctx, standing.JobKey(j.ID), data)
+		if errors.Is(err, stream.ErrConflict) {
+			return nil
+		}
+		return err
+	}); err != nil {
 		return err
 	}
 	b.nudge()
