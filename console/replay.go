@@ -174,12 +174,6 @@ func (d *driver) leftOf(ctx context.Context, j *standing.Job) (left uint64, err 
 		if err != nil {
 			return 0, err
 		}
-		// First what has come in since: with what comes in between, more would be taken
-		// away than there was to be handed out, and the replay end before its events.
-		after, err := d.broker.Count(ctx, stream.Range{Stream: in, Filters: j.Subjects, FromSeq: border + 1})
-		if err != nil {
-			return 0, err
-		}
 		at, err := consumer.Standing(ctx)
 		if err != nil {
 			return 0, err
@@ -188,9 +182,27 @@ func (d *driver) leftOf(ctx context.Context, j *standing.Job) (left uint64, err 
 			continue
 		}
 		left += uint64(at.Held)
-		if at.Delivered <= border {
-			left += at.Pending - min(at.Pending, after)
+		if at.Delivered >= border {
+			continue
 		}
+		within, err := d.within(ctx, j, in, at.Delivered+1, border)
+		if err != nil {
+			return 0, err
+		}
+		left += within
 	}
 	return left, nil
+}
+
+// within is how many events of a replay a stream holds, from one number up to another:
+// no less, while others come in. What the consumer says of its backlog lags behind.
+func (s *Server) within(ctx context.Context, j *standing.Job, in string, from, border uint64) (uint64, error) {
+	// In this order: with what comes in between, more would be taken away than there
+	// was, and a replay end before its events.
+	after, err := s.broker.Count(ctx, stream.Range{Stream: in, Filters: j.Subjects, FromSeq: border + 1})
+	if err != nil {
+		return 0, err
+	}
+	all, err := s.broker.Count(ctx, stream.Range{Stream: in, Filters: j.Subjects, FromSeq: from})
+	return all - min(all, after), err
 }
