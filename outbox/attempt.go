@@ -43,8 +43,8 @@ type attempt struct {
 	// By is who has ordered it; empty: the schedule did.
 	By string `json:"by,omitempty"`
 
-	exchange
-	seq uint64 // in ATTEMPTS
+	exchange `json:"-"`
+	seq      uint64 // in ATTEMPTS
 }
 
 // exchange is what was said in an attempt.
@@ -99,9 +99,7 @@ func (a *attempt) conclude(got answer, v verdict, took time.Duration) {
 // message is the record of the attempt. It has no id for the broker, which would cost it
 // as much as storing the record does; see [shard.record].
 func (a *attempt) message() (stream.Message, error) {
-	light := *a
-	light.exchange = exchange{}
-	record, err := json.Marshal(&light)
+	record, err := json.Marshal(a)
 	if err != nil {
 		return stream.Message{}, fmt.Errorf("encode attempt %d of %s: %w", a.Attempt, a.Delivery, err)
 	}

@@ -84,7 +84,8 @@ const (
 // subscription. Whoever computes it gets the same, so a subscriber recognises what
 // comes twice. It tells where in the history its attempts begin.
 func deliveryID(e *event.Event, stored time.Time, subscription string) string {
-	return fmt.Sprintf("%s%0*x%s", idPrefix, timeDigits, stored.UnixMilli(), digest(e.Tenant, e.Source, e.ID, subscription)[:28])
+	at := strconv.FormatInt(stored.UnixMilli(), 16)
+	return idPrefix + strings.Repeat("0", max(timeDigits-len(at), 0)) + at + digest(e.Tenant, e.Source, e.ID, subscription)[:28]
 }
 
 // timeOf is when the notification of a delivery was stored.

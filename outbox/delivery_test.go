@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/belay-hooks/belay/internal/rest"
 	"github.com/belay-hooks/belay/pkg/event"
@@ -84,4 +85,15 @@ func FuzzTimeOfAnID(f *testing.F) {
 			t.Fatalf("%q is accepted, made %v", id, at)
 		}
 	})
+}
+
+// The id of a delivery is the same in every version: a notification that one version
+// has begun to fan out is looked for by the next.
+func TestDeliveryIDStays(t *testing.T) {
+	t.Parallel()
+	e := &event.Event{Tenant: "default", Source: "/shop", ID: "4711"}
+	const want = "msg_019a8cdec100e0a6f8c885eefcf1ed050942ee7d"
+	if got := deliveryID(e, time.UnixMilli(1763300000000), "sub_1"); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
 }

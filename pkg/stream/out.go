@@ -3,6 +3,7 @@ package stream
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -11,7 +12,7 @@ import (
 
 // OutDue is where a delivery stands that is due.
 func OutDue(shard int, subscription, delivery string) string {
-	return fmt.Sprintf("belay.out.%d.due.%s.%s", shard, subscription, delivery)
+	return "belay.out." + strconv.Itoa(shard) + ".due." + subscription + "." + delivery
 }
 
 // OutWait is where a delivery waits for its next attempt.
