@@ -69,7 +69,7 @@ type streams struct{ out, err io.Writer }
 
 func main() {
 	service.Main("belay", func(ctx context.Context) error {
-		return run(ctx, os.Args[1:], streams{out: os.Stdout, err: os.Stderr})
+		return run(ctx, os.Args[1:], streams{out: forPeople(os.Stdout), err: os.Stderr})
 	})
 }
 
