@@ -114,7 +114,7 @@ type run struct {
 	*Consumer
 	RunConfig
 	holding holding
-	quick   bool       // what was asked for last was settled soon
+	pace    pace
 	waiting chan taken // messages that nobody works on yet
 	workers int        // goroutines that work on messages, at most one for each held
 	running sync.WaitGroup
@@ -149,6 +149,7 @@ func (r *run) start(open, work context.Context, msg *nats.Msg) {
 	}
 	r.held[h.Seq] = h
 	r.mu.Unlock()
+	r.pace.taken++
 	r.holding.add(h)
 	r.waiting <- taken{open, h} // there is a place for each that is held
 	if len(r.waiting) > 0 && r.workers < cap(r.waiting) {

@@ -10,9 +10,26 @@ import (
 // [MaxInline], its headers up to the broker's 64 KiB, and what the broker adds.
 const LargestMessage = 1 << 20
 
-// quickly is how soon what a run has asked for is settled where it may hold as many as
-// [RunConfig.Burst] says.
+// quickly is how soon as many as a run asks for are settled where it may hold as many
+// as [RunConfig.Burst] says.
 const quickly = 20 * time.Millisecond
+
+// pace is how fast a run settles its messages. Only the goroutine that takes them uses
+// it.
+type pace struct {
+	taken   int64 // messages since the start
+	settled int64 // of them, when it was looked last
+	looked  time.Time
+	quick   bool
+}
+
+// look takes down how many are held now, and whether as many as are asked for were
+// settled soon after the last look.
+func (p *pace) look(held, ask int) {
+	settled, now := p.taken-int64(held), time.Now()
+	p.quick = settled-p.settled >= int64(ask) && now.Sub(p.looked) < quickly
+	p.settled, p.looked = settled, now
+}
 
 // holding is what a run holds.
 type holding struct {
@@ -43,20 +60,19 @@ func (h *holding) drop(m *Held) {
 // open has ended there is room for none.
 func (r *run) awaitRoom(open context.Context) (messages int, bytes int64) {
 	most, ask := r.Pull, r.Ask
-	if r.quick {
+	if r.pace.quick {
 		most = max(r.Pull, r.Burst)
 	}
 	if ask == 0 {
 		ask = (most + 1) / 2
 	}
 	r.holding.enough.Store(int64(most - ask)) // before it is looked whether there is room
-	began := time.Now()
 	for {
-		free := most - int(r.holding.messages.Load())
+		held := int(r.holding.messages.Load())
 		bytes, fits := r.freeBytes()
-		if free >= ask && fits {
-			r.quick = time.Since(began) < quickly
-			return free, bytes
+		if most-held >= ask && fits {
+			r.pace.look(held, ask)
+			return most - held, bytes
 		}
 		select {
 		case <-open.Done():

@@ -324,6 +324,35 @@ func TestMessageThatWaitedForASlotWhileAnotherWorkerFinishedItIsNotHandled(t *te
 	}
 }
 
+// What is slow does not wait where it cannot be handled elsewhere.
+func TestSlowMessagesAreNotHeldInABurst(t *testing.T) {
+	b := testbroker.New(t)
+	publish(t, b, 60)
+	began, finish := make(chan struct{}, 60), make(chan struct{})
+	consume(t, b, stream.ConsumerConfig{Stream: stream.In(0), Name: "chain-c", Filters: event.Filters(nil, nil), Start: stream.Start{Earliest: true}},
+		stream.RunConfig{Pull: 4, Burst: 50, Slots: stream.NewSlots(2), Ledger: b.Ledger("c", 0), Handle: func(ctx context.Context, h *stream.Held) {
+			began <- struct{}{}
+			<-finish
+			_ = h.Settle(ctx, stream.Ack) // at the end the broker is gone
+		}})
+	t.Cleanup(func() { close(finish) })
+	held := func() int {
+		all, err := b.Standings(t.Context(), stream.In(0))
+		if err != nil || len(all) != 1 {
+			return -1
+		}
+		return all[0].Held
+	}
+	waitFor(t, func() bool { return held() == 4 })
+	finish <- struct{}{}
+	for range 3 { // the two that were handled, and the one after
+		<-began
+	}
+	if n := held(); n > 4 {
+		t.Errorf("%d are held, of which 2 are handled", n)
+	}
+}
+
 // After a crash of a single broker nothing tells whom it had handed what: all that
 // somebody may have begun with is touched, and of a backlog no more.
 func TestMarkedLedgerTellsWhatSomebodyMayHaveBegunWith(t *testing.T) {
