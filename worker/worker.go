@@ -142,9 +142,11 @@ func (w *Worker) setUp(ctx context.Context, all []handler.Chain) (*chains, error
 func (w *Worker) Reload(ctx context.Context, generation int, all ...handler.Chain) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	before := w.config.Generation
 	w.config.Generation = generation
 	next, err := w.setUp(ctx, all)
 	if err != nil {
+		w.config.Generation = before
 		return err
 	}
 	w.current.stop()

@@ -176,7 +176,7 @@ func (k *Bucket) WatchFiltered(ctx context.Context, filter string, w Watcher) {
 		said := false
 		_ = retry(ctx, func() error { // fails only when ctx ends
 			err := k.watch(ctx, filter, w)
-			if err != nil && !said {
+			if err != nil && !said && ctx.Err() == nil {
 				k.b.log.Warn("watch of a bucket lost, trying again", "bucket", k.name, "error", err)
 				said = true
 			}
