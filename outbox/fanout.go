@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/belay-hooks/belay/internal/routine"
 	"github.com/belay-hooks/belay/pkg/event"
 	"github.com/belay-hooks/belay/pkg/stream"
 )
@@ -40,6 +41,7 @@ type fanout struct {
 	chunk   int     // deliveries that are written between two cursors
 	metrics *metrics
 	log     *slog.Logger
+	routine *routine.Lines
 }
 
 // handle fans out the notification that h holds, and settles it.
@@ -87,10 +89,12 @@ func (f *fanout) settle(ctx context.Context, h *stream.Held) error {
 		return err
 	}
 	f.purge(ctx, h, w.cursors)
-	f.log.LogAttrs(ctx, slog.LevelInfo, "notification fanned out",
-		slog.String("notification", e.ID), slog.String("source", e.Source), slog.String("type", e.Type),
-		slog.String("tenant", e.Tenant), slog.Int("deliveries", w.deliveries),
-		slog.Bool("resumed", h.Touched), slog.Int64("duration_us", time.Since(started).Microseconds()))
+	if f.routine.Due(ctx) {
+		f.log.LogAttrs(ctx, slog.LevelInfo, "notification fanned out",
+			slog.String("notification", e.ID), slog.String("source", e.Source), slog.String("type", e.Type),
+			slog.String("tenant", e.Tenant), slog.Int("deliveries", w.deliveries),
+			slog.Bool("resumed", h.Touched), slog.Int64("duration_us", time.Since(started).Microseconds()), f.routine.Omitted())
+	}
 	return nil
 }
 

@@ -23,6 +23,7 @@ import (
 
 	"github.com/belay-hooks/belay/internal/jobs"
 	"github.com/belay-hooks/belay/internal/rest"
+	"github.com/belay-hooks/belay/internal/routine"
 	"github.com/belay-hooks/belay/pkg/stream"
 )
 
@@ -270,7 +271,7 @@ func (s *Server) fanout(send []*stream.Consumer) *fanout {
 	return &fanout{
 		history: s.history, leads: leads,
 		broker: s.broker, matcher: s.matcher, ledger: s.broker.MarkedLedger(fanoutLedger, 0), cache: s.subscriptions.cache,
-		chunk: s.config.chunk, metrics: s.metrics, log: s.log,
+		chunk: s.config.chunk, metrics: s.metrics, log: s.log, routine: routine.NewLines(s.log),
 	}
 }
 
@@ -279,5 +280,6 @@ func (s *Server) sender() *sender {
 		broker: s.broker, subscriptions: s.subscriptions, client: s.client, lanes: s.lanes,
 		addresses: s.config.addressPolicy(), policy: policy{schedule: s.config.Schedule},
 		history: s.history, disableAfter: s.config.DisableAfter, metrics: s.metrics, log: s.log,
+		routine: routine.NewLines(s.log),
 	}
 }

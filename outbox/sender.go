@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/belay-hooks/belay/internal/routine"
 	"github.com/belay-hooks/belay/pkg/stream"
 )
 
@@ -46,6 +47,7 @@ type sender struct {
 	disableAfter  time.Duration // 0: never
 	metrics       *metrics
 	log           *slog.Logger
+	routine       *routine.Lines
 }
 
 // shard is an OUT stream that this process owns: it has all deliveries of the
@@ -259,10 +261,14 @@ func (s *sender) interrupted(ctx context.Context, err error) (verdict, error) {
 	return verdict{}, err
 }
 
-// report writes the attempt's line. Of the URL it shows the host only: a path
-// can hold a subscriber's token.
+// report writes the attempt's line; of those that went well there may be too many for
+// a line each. Of the URL it shows the host only: a path can hold a subscriber's token.
 func (s *sender) report(ctx context.Context, r *result, took time.Duration) {
 	a := r.attempt
+	routine := a.Verdict == delivered && a.Attempt == 1
+	if routine && !s.routine.Due(ctx) {
+		return
+	}
 	attrs := []slog.Attr{
 		slog.String("delivery", a.Delivery), slog.String("notification", a.Notification),
 		slog.String("type", a.Type), slog.String("tenant", a.Tenant),
@@ -285,7 +291,11 @@ func (s *sender) report(ctx context.Context, r *result, took time.Duration) {
 	if a.Verdict == dead || a.Verdict == gone {
 		level = slog.LevelWarn
 	}
-	s.log.LogAttrs(ctx, level, "delivery attempted", append(attrs, slog.Int64("duration_us", took.Microseconds()))...)
+	attrs = append(attrs, slog.Int64("duration_us", took.Microseconds()))
+	if routine {
+		attrs = append(attrs, s.routine.Omitted())
+	}
+	s.log.LogAttrs(ctx, level, "delivery attempted", attrs...)
 }
 
 func hostOf(text string) string {
