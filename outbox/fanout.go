@@ -82,6 +82,7 @@ func (f *fanout) settle(ctx context.Context, h *stream.Held) error {
 	if err != nil {
 		return err
 	}
+	h.Leave()
 	if err := f.ledger.Record(ctx, stream.Record{Seq: h.Seq, Outcome: outcomeDone}); err != nil {
 		return fmt.Errorf("record the fan-out: %w", err)
 	}

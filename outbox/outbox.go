@@ -220,7 +220,7 @@ func (s *Server) consume(serving, work context.Context) error {
 		f := s.fanout(send)
 		s.backlog.whileLow(serving, func(fetch context.Context) {
 			fan.Run(fetch, work, stream.RunConfig{
-				Pull: 2 * fanoutSlots, Slots: stream.NewSlots(fanoutSlots), Ledger: f.ledger, Handle: f.handle,
+				Pull: 2 * fanoutSlots, Burst: 8 * fanoutSlots, Slots: stream.NewSlots(fanoutSlots), Ledger: f.ledger, Handle: f.handle,
 			})
 		})
 	})
