@@ -39,7 +39,7 @@ func TestLinesOfRoutineAreBounded(t *testing.T) {
 		if got := len(written(t, log, lines, &out, 5000)); got != 1000 {
 			t.Errorf("of 5000 at once %d were written, want 1000", got)
 		}
-		time.Sleep(time.Second)
+		<-time.After(time.Second)
 		got := written(t, log, lines, &out, 500)
 		if len(got) != 100 {
 			t.Fatalf("a second later %d of 500 were written, want 100", len(got))

@@ -23,7 +23,7 @@ func TestPace(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				p := pace{taken: 1000}
 				p.look(100, ask)
-				time.Sleep(c.after)
+				<-time.After(c.after)
 				p.look(100-int(c.settled), ask)
 				if p.quick != c.quick {
 					t.Errorf("quick: %v", p.quick)
