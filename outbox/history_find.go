@@ -74,7 +74,9 @@ func (h history) findStanding(ctx context.Context, f *found, tenant, id, subscri
 	switch {
 	case err == nil && d.event.Tenant == tenant:
 		f.waiting, f.parked, f.view = d, m, d.view(m)
-		return nil
+		if !m.Due().IsZero() {
+			return nil
+		}
 	case err != nil && !errors.Is(err, stream.ErrNotFound):
 		return err
 	}
@@ -88,7 +90,11 @@ func (h history) findStanding(ctx context.Context, f *found, tenant, id, subscri
 	if d, err = decodeDelivery(m.Header, m.Data); err != nil {
 		return err
 	}
-	f.dead, f.letter, f.view = d, m, d.letterView(m)
+	if f.waiting != nil && f.waiting.attempt > d.attempt {
+		return nil // it was put back, and the letter is about to go
+	}
+	// What is due and has a letter was given up, and is about to go.
+	f.waiting, f.parked, f.dead, f.letter, f.view = nil, nil, d, m, d.letterView(m)
 	return nil
 }
 
