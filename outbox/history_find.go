@@ -48,25 +48,32 @@ var errNoDelivery = rest.NewProblem(http.StatusNotFound, "there is no such deliv
 
 // find finds a delivery of a tenant. The subscription, which may be empty, makes it
 // quick where many attempts were made since. What waits or is dead is found without its
-// attempts.
+// attempts. What is due may have ended a moment ago, with its message about to go: its
+// last attempt tells.
 func (h history) find(ctx context.Context, tenant, id, subscription string) (*found, error) {
 	created, err := timeOf(id)
 	if err != nil || subscription != "" && !rest.ValidName(subscription) {
 		return nil, errNoDelivery
 	}
 	f := &found{}
-	if err := h.findStanding(ctx, f, tenant, id, subscription); err != nil || f.view != nil {
+	if err := h.findStanding(ctx, f, tenant, id, subscription); err != nil || f.view != nil && !f.due() {
 		return f, err
 	}
-	if f.attempts, err = h.attemptsOf(ctx, tenant, id, subscription, created); err != nil {
+	attempts, err := h.attemptsOf(ctx, tenant, id, subscription, created)
+	if err != nil {
 		return nil, err
 	}
-	if len(f.attempts) == 0 {
+	if n := len(attempts); n > 0 && (f.waiting == nil || attempts[n-1].Attempt >= f.waiting.attempt) {
+		return &found{attempts: attempts, view: attempts[n-1].view()}, nil
+	}
+	if f.view == nil {
 		return nil, errNoDelivery
 	}
-	f.view = f.attempts[len(f.attempts)-1].view()
 	return f, nil
 }
+
+// due tells whether it waits for nothing but its attempt.
+func (f *found) due() bool { return f.waiting != nil && f.parked.Due().IsZero() }
 
 // findStanding looks for the delivery among those that wait and those that are dead.
 func (h history) findStanding(ctx context.Context, f *found, tenant, id, subscription string) error {
@@ -74,7 +81,7 @@ func (h history) findStanding(ctx context.Context, f *found, tenant, id, subscri
 	switch {
 	case err == nil && d.event.Tenant == tenant:
 		f.waiting, f.parked, f.view = d, m, d.view(m)
-		if !m.Due().IsZero() {
+		if !f.due() {
 			return nil
 		}
 	case err != nil && !errors.Is(err, stream.ErrNotFound):
@@ -94,7 +101,7 @@ func (h history) findStanding(ctx context.Context, f *found, tenant, id, subscri
 		return nil // it was put back, and the letter is about to go
 	}
 	// What is due and has a letter was given up, and is about to go.
-	f.waiting, f.parked, f.dead, f.letter, f.view = nil, nil, d, m, d.letterView(m)
+	*f = found{dead: d, letter: m, view: d.letterView(m)}
 	return nil
 }
 

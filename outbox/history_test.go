@@ -310,6 +310,53 @@ func TestAttemptIsRecordedOnce(t *testing.T) {
 	}
 }
 
+// What has ended has ended, though its last message is not acknowledged yet: an order
+// that was given to that message would be lost with it.
+func TestWhatHasEndedIsNotDue(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		ended  func(d *delivery) stream.Message // what is stored of attempt 2; nil: nothing
+		state  string
+		awaits bool
+	}{
+		{"due", nil, pending, true},
+		{"attempted before", func(d *delivery) stream.Message { return recordOf(d, 1, retry) }, pending, true},
+		{"delivered", func(d *delivery) stream.Message { return recordOf(d, 2, delivered) }, string(delivered), false},
+		{"given up", func(d *delivery) stream.Message { return d.letter(nil, ReasonServerError, "") }, string(dead), false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h := newHouse(t)
+			e := &event.Event{ID: "n1", Source: "/test", Type: "t", Tenant: "default"}
+			d := &delivery{id: deliveryID(e, time.Now(), "sub_1"), subscription: "sub_1", attempt: 2, notified: 1, event: e}
+			if err := (history{broker: h.broker}).put(t.Context(), d); err != nil {
+				t.Fatal(err)
+			}
+			if c.ended != nil {
+				if _, err := h.broker.Publish(t.Context(), c.ended(d)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			f, err := history{broker: h.broker}.find(t.Context(), "default", d.id, "sub_1")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if string(f.view.State) != c.state || (f.waiting != nil) != c.awaits {
+				t.Errorf("%s, awaited: %v; want %s, %v", f.view.State, f.waiting != nil, c.state, c.awaits)
+			}
+		})
+	}
+}
+
+// recordOf is the record of an attempt.
+func recordOf(d *delivery, number int, verdict decision) stream.Message {
+	a := &attempt{Delivery: d.id, Subscription: d.subscription, Tenant: d.event.Tenant, Attempt: number, At: time.Now().UTC(), Verdict: verdict}
+	m, err := a.message()
+	if err != nil {
+		panic(err)
+	}
+	return m
+}
+
 func TestTimeOfAnID(t *testing.T) {
 	for _, c := range []struct {
 		name, id string
