@@ -202,10 +202,7 @@ func (s *Server) consume(serving, work context.Context) error {
 	if err := s.subscriptions.cache.waitLoaded(serving); err != nil {
 		return nil // it is stopped before it began
 	}
-	fan, send, err := s.consumers(serving)
-	if err == nil {
-		err = s.warnOfHistory(serving)
-	}
+	fan, send, err := s.setUp(serving)
 	if err != nil {
 		if serving.Err() != nil {
 			return nil
@@ -235,6 +232,18 @@ func (s *Server) consume(serving, work context.Context) error {
 	})
 	running.Wait()
 	return nil
+}
+
+// setUp is [Server.consumers], whose broker may go away in the middle of it.
+func (s *Server) setUp(ctx context.Context) (fan *stream.Consumer, send []*stream.Consumer, err error) {
+	err = stream.WaitOut(ctx, func() (err error) {
+		fan, send, err = s.consumers(ctx)
+		return err
+	})
+	if err == nil {
+		err = stream.WaitOut(ctx, func() error { return s.warnOfHistory(ctx) })
+	}
+	return fan, send, err
 }
 
 // consumers are that of NOTIFY and those of the OUT streams.

@@ -1,6 +1,8 @@
 package outbox
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -278,6 +280,37 @@ func TestBrokerAway(t *testing.T) {
 		t.Errorf("what is in memory: %d %s", r.StatusCode, r.body)
 	}
 	o.stop()
+}
+
+// A broker may be there without its streams, and may go away while an outbox is set up.
+func TestSettingUpWaitsForTheBroker(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	o := h.run(nil)
+	o.stop()
+	if err := h.server.GlobalAccount().DisableJetStream(); err != nil {
+		t.Fatal(err)
+	}
+	requests := func() int64 {
+		v, err := h.server.Varz(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v.InMsgs
+	}
+	before := requests()
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	ended := make(chan error, 1)
+	go func() {
+		_, _, err := o.server.setUp(ctx)
+		ended <- err
+	}()
+	eventually(t, "it asks again and again", func() bool { return requests() >= before+3 })
+	stop()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
 }
 
 func TestStopWithoutStart(t *testing.T) {

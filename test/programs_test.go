@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -153,14 +154,21 @@ func waitFor(t *testing.T, what string, fact func() bool) {
 	}
 }
 
-// freeAddr is an address of this machine that nobody listens on. It lies below
-// the ports that systems give to outgoing connections, or one of those could have
-// it while the program that owns it is dead.
+// The ports that freeAddr gives. They lie below those that systems give to outgoing
+// connections, or one of those could have a port while the program that owns it is dead.
+const firstPort, ports = 15_000, 15_000
+
+var (
+	anyPort = rand.Uint32N(ports) // where this process begins, if tests of another are running
+	given   atomic.Uint32
+)
+
+// freeAddr is an address of this machine that nobody listens on, and that no other
+// test is given: who asks for it may listen much later.
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	const first, last = 15_000, 30_000
 	for range 100 {
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", first+rand.IntN(last-first)))
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", firstPort+(anyPort+given.Add(1))%ports))
 		if err != nil {
 			continue
 		}

@@ -83,7 +83,8 @@ type chains struct {
 }
 
 // New sets up the chains: their consumers exist when it returns, so no event
-// that is accepted from then on passes them by.
+// that is accepted from then on passes them by. It waits for a broker that goes
+// away meanwhile, until ctx ends.
 func New(ctx context.Context, c Config, all ...handler.Chain) (*Worker, error) {
 	if c.Grace == 0 {
 		c.Grace = 20 * time.Second
@@ -96,9 +97,10 @@ func New(ctx context.Context, c Config, all ...handler.Chain) (*Worker, error) {
 		replays: newReplays(), paused: standing.NewSwitches(standing.Paused),
 		places: semaphore.NewWeighted(everybody), room: newRoom(c.maxBytes() / 2),
 	}
-	var err error
-	w.current, err = w.setUp(ctx, all)
-	if err != nil {
+	if err := stream.WaitOut(ctx, func() (err error) {
+		w.current, err = w.setUp(ctx, all)
+		return err
+	}); err != nil {
 		return nil, err
 	}
 	return w, nil

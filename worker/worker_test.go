@@ -231,3 +231,36 @@ func TestTwoChainsAndTwoWorkersShareTheEvents(t *testing.T) {
 		}
 	}
 }
+
+// A broker may be there without its streams, and may go away while chains are set up.
+func TestSettingUpWaitsForTheBroker(t *testing.T) {
+	t.Parallel()
+	server := testbroker.Start(t)
+	b := server.Connect()
+	if err := b.Migrate(t.Context(), stream.Topology{Shards: 1}); err != nil {
+		t.Fatal(err)
+	}
+	requests := server.Foreign().Subscribe("$JS.API.>")
+	if err := server.GlobalAccount().DisableJetStream(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := worker.New(ctx, worker.Config{Broker: b, Logger: testbroker.Logger(t)},
+			handler.Chain{Name: "early", Steps: []handler.Step{(&calls{}).step(0, "a", nil)}})
+		ended <- err
+	}()
+	for range 3 { // each is refused
+		select {
+		case <-requests:
+		case err := <-ended:
+			t.Fatalf("ended without its broker: %v", err)
+		}
+	}
+	stop()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+}
