@@ -28,6 +28,8 @@ const (
 	idleConns       = 1024
 	// Many subscriptions can be at one host: their connections are kept too.
 	idleConnsHost = idleConns
+	// A request of the usual size leaves in one write, its head and its body together.
+	writeBuffer = 16 << 10
 )
 
 func newClient(c Config) *client {
@@ -54,6 +56,7 @@ func newClient(c Config) *client {
 				MaxIdleConnsPerHost:    idleConnsHost,
 				IdleConnTimeout:        idleConnTimeout,
 				MaxResponseHeaderBytes: maxResponseHeader,
+				WriteBufferSize:        writeBuffer,
 				// A compressed answer could be a thousand times as large as it looks.
 				DisableCompression: true,
 			},

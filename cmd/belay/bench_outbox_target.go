@@ -60,7 +60,8 @@ func (t *target) post() error {
 	poster := ceiling.NewPoster(p, "http://"+t.cmd.Sink+"/0")
 	t.Add("bare", service.Func(func(ctx context.Context) error {
 		if t.cmd.Offered != "" {
-			return p.Consume(ctx, t.cmd.Offered, t.cmd.Concurrency, func(_ map[string][]string, body []byte) {
+			work := ceiling.Work{Stream: t.cmd.Offered, Goroutines: t.cmd.Concurrency, Confirmed: true}
+			return p.Consume(ctx, work, func(_ map[string][]string, body []byte) {
 				_ = poster.Post(ctx, body) // what does not arrive is missed there
 			})
 		}

@@ -26,8 +26,8 @@ func (*benchPipelineCmd) Help() string {
 	return `Measures the whole way: a signed webhook comes in, is stored, handled by a chain
 that notifies, fanned out to a subscription, and posted to it with a signature. The
 attempt is recorded. Beside it stands the least that could do that: a program that
-verifies and stores, and one that takes, posts and stores a line. All are processes of
-their own:
+verifies and stores, and one that takes, posts, stores a line and has its
+acknowledgement confirmed. All are processes of their own:
 
   belay bench pipeline
   belay bench pipeline --rate 100     # how long it takes from end to end

@@ -88,7 +88,8 @@ func (t *target) consume() error {
 	t.closers = append(t.closers, p.Close)
 	t.tally = &tally{takes: t.cmd.Takes}
 	t.Add("bare", service.Func(func(ctx context.Context) error {
-		return p.Consume(ctx, stream.In(0), t.cmd.Concurrency, func(header map[string][]string, _ []byte) {
+		work := ceiling.Work{Stream: stream.In(0), Goroutines: t.cmd.Concurrency}
+		return p.Consume(ctx, work, func(header map[string][]string, _ []byte) {
 			sent, _ := time.Parse(time.RFC3339Nano, header["ce-time"][0]) // of the load, which is well-formed
 			t.tally.handle(header["ce-id"][0], sent)
 		})

@@ -27,7 +27,7 @@ type Poster struct {
 // NewPoster posts to a URL.
 func NewPoster(p *Publisher, url string) *Poster {
 	return &Poster{publisher: p, url: url, secret: webhook.NewSecret(), client: &http.Client{Transport: &http.Transport{
-		MaxIdleConns: 1024, MaxIdleConnsPerHost: 64, IdleConnTimeout: 90 * time.Second, DisableCompression: true,
+		MaxIdleConns: 1024, MaxIdleConnsPerHost: 64, IdleConnTimeout: 90 * time.Second, DisableCompression: true, WriteBufferSize: 16 << 10,
 	}}}
 }
 
