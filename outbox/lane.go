@@ -12,6 +12,7 @@ const firstCredit = 2
 
 // lane is one subscription, in the process that owns its shard.
 type lane struct {
+	id          string // of the subscription
 	concurrency int
 	// credit is how much of that it is trusted with: one more for each attempt that
 	// was served, half for each that was not. An endpoint that hangs from the start
@@ -25,6 +26,7 @@ type lane struct {
 	queued  bool        // it is in lanes.turns
 	took    time.Duration
 	horizon time.Time // until when what is parked keeps it busy
+	recall  recall
 	used    time.Time
 }
 
@@ -61,13 +63,14 @@ func (ln *lane) learn(took time.Duration, served bool) {
 	ln.took += (took - ln.took) / 5
 }
 
-// expects is how long an attempt will take: at least as long as the one has taken
-// that runs for the longest time.
+// expects is how long an attempt will take: at least as long as every second one has
+// taken of those that run.
 func (ln *lane) expects(now time.Time) time.Duration {
-	if len(ln.running) == 0 {
+	n := len(ln.running)
+	if n == 0 {
 		return ln.took
 	}
-	return max(ln.took, now.Sub(ln.running[0]))
+	return max(ln.took, now.Sub(ln.running[(n-1)/2]))
 }
 
 // atOnce is how many attempts may run at once.

@@ -204,13 +204,14 @@ func (l *lanes) leave(p *pass, e ended) {
 	}
 	l.queue(ln)
 	l.serve(now)
+	l.recall(ln, now)
 }
 
 // lane is that of a subscription, as it is limited now.
 func (l *lanes) lane(s *Subscription) *lane {
 	ln := l.byID[s.ID]
 	if ln == nil {
-		ln = &lane{credit: firstCredit}
+		ln = &lane{id: s.ID, credit: firstCredit}
 		l.byID[s.ID] = ln
 	}
 	concurrency := s.Concurrency

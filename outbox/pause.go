@@ -3,6 +3,8 @@ package outbox
 import (
 	"context"
 	"errors"
+	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -99,24 +101,42 @@ func (s *shard) wake(ctx context.Context) {
 
 // wakeAll brings back all that a subscription has waiting because it was paused.
 func (s *shard) wakeAll(ctx context.Context, subscription string) error {
+	_, err := s.bringBack(ctx, back{subscription, []parkCause{parkPaused}, 1, math.MaxInt})
+	return err
+}
+
+// back says what is to be brought back.
+type back struct {
+	subscription string
+	causes       []parkCause // for one of which it was parked
+	from         uint64      // the first message of the stream to look at
+	most         int         // deliveries
+}
+
+// bringBack makes deliveries due that are parked, the oldest first. It returns which
+// message comes next; 0: there is no more.
+func (s *shard) bringBack(ctx context.Context, b back) (next uint64, err error) {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(wakesAtOnce)
-	for seq := uint64(1); ; seq++ {
-		m, err := s.broker.Next(ctx, stream.Out(s.number), stream.OutWait(s.number, subscription, "*"), seq)
+	seq := b.from
+	for n := 0; n < b.most; seq++ {
+		m, err := s.broker.Next(ctx, stream.Out(s.number), stream.OutWait(s.number, b.subscription, "*"), seq)
 		if errors.Is(err, stream.ErrNotFound) {
-			return group.Wait()
+			return 0, group.Wait()
 		}
 		if err != nil {
-			return errors.Join(err, group.Wait())
+			return seq, errors.Join(err, group.Wait())
 		}
 		seq = m.Seq
 		d, err := decodeDelivery(m.Header, m.Data)
-		if err != nil || d.cause != parkPaused {
+		if err != nil || !slices.Contains(b.causes, d.cause) {
 			continue
 		}
 		d.cause = ""
+		n++
 		group.Go(func() error { return comeBack(ctx, s.broker, s.number, d, m) })
 	}
+	return seq, group.Wait()
 }
 
 // comeBack makes a delivery due that is parked as a message says. If it is due

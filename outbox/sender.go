@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	mathrand "math/rand/v2"
 	"net/url"
+	"sync"
 	"time"
 
 	"github.com/belay-hooks/belay/internal/routine"
@@ -60,6 +61,7 @@ type shard struct {
 	ledger *stream.Ledger
 	turn   string // marks what took its turn in a subscription's rate here
 	pauses pauses
+	idle   chan string // the subscriptions whose lanes stand idle: see [shard.recall]
 	fails  fails
 }
 
@@ -69,14 +71,12 @@ func (s *sender) own(fetch, work context.Context, c *stream.Consumer, number int
 	s.log.Info("shard of deliveries taken over", "shard", number)
 	owned := &shard{
 		sender: s, number: number, fetch: fetch, lease: lease, turn: rand.Text(),
-		ledger: s.broker.Ledger(senderLedger, number),
+		ledger: s.broker.Ledger(senderLedger, number), idle: make(chan string, idleLanes),
 	}
-	waking := make(chan struct{})
-	go func() {
-		defer close(waking)
-		owned.wake(fetch)
-	}()
-	defer func() { <-waking }()
+	var beside sync.WaitGroup
+	beside.Go(func() { owned.wake(fetch) })
+	beside.Go(func() { owned.recall(fetch) })
+	defer beside.Wait()
 	pull := s.lanes.slots + heldBesides
 	c.Run(fetch, work, stream.RunConfig{
 		Pull: pull, Ask: askedFor, Slots: stream.NewSlots(pull), Ledger: owned.ledger, Handle: owned.handle,

@@ -127,8 +127,12 @@ func (s *shard) park(ctx context.Context, h *stream.Held, d *delivery, put parke
 	if err := insist(ctx, func(ctx context.Context) error { return s.schedule(ctx, &later, put.until) }); err != nil {
 		return err
 	}
-	if put.cause == parkPaused {
-		s.pauses.add(d.event.Tenant, d.subscription) // it is stored: a wake finds it
+	// It is stored: who looks for it finds it.
+	switch put.cause {
+	case parkPaused:
+		s.pauses.add(d.event.Tenant, d.subscription)
+	case parkConcurrency, parkBreaker:
+		s.lanes.putAway(d.subscription, h.Seq, put.until, s.idle)
 	}
 	return s.done(ctx, h, outcomeParked)
 }
