@@ -166,10 +166,11 @@ func New(c Config, all []*receiver.Source, broker Store, log *slog.Logger, regis
 		}
 		s.http.TLSConfig = cert.config()
 	}
-	var err error
-	if s.listener, err = net.Listen("tcp", c.Addr); err != nil {
+	listener, err := net.Listen("tcp", c.Addr)
+	if err != nil {
 		return nil, fmt.Errorf("ingress: %w; give another BELAY_INGRESS_ADDR if it is taken", err)
 	}
+	s.listener = aheadListener{listener.(*net.TCPListener)}
 	return s, nil
 }
 
