@@ -340,7 +340,7 @@ func TestWhatHasEndedIsNotDue(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if string(f.view.State) != c.state || (f.waiting != nil) != c.awaits {
+			if f.view.State != c.state || (f.waiting != nil) != c.awaits {
 				t.Errorf("%s, awaited: %v; want %s, %v", f.view.State, f.waiting != nil, c.state, c.awaits)
 			}
 		})
