@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/belay-hooks/belay/pkg/event"
 	"github.com/belay-hooks/belay/pkg/stream"
 )
 
@@ -122,7 +123,7 @@ func (a *attempt) same(b *attempt) bool {
 // readAttempt reads what message wrote; without the data it is without the exchange.
 func readAttempt(m *stream.Stored) (*attempt, error) {
 	a := &attempt{seq: m.Seq}
-	err := json.Unmarshal([]byte(headerValue(m.Header, headerRecord)), a)
+	err := json.Unmarshal([]byte(event.HeaderValue(m.Header, headerRecord)), a)
 	if err == nil && len(m.Data) > 0 {
 		err = json.Unmarshal(m.Data, &a.exchange)
 	}

@@ -59,7 +59,7 @@ func TestRetriesEndInADeadLetter(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if e.ID != "n1" || string(e.Body) != `{"a":1}` || headerValue(letter.Header, headerReason) != string(ReasonServerError) || headerValue(letter.Header, headerAttempt) != "3" {
+	if e.ID != "n1" || string(e.Body) != `{"a":1}` || event.HeaderValue(letter.Header, headerReason) != string(ReasonServerError) || event.HeaderValue(letter.Header, headerAttempt) != "3" {
 		t.Errorf("dead letter %+v of %+v", letter, e)
 	}
 	s.none(t)
@@ -134,7 +134,7 @@ func TestDisabledWhileParked(t *testing.T) {
 		t.Errorf("recorded %+v", a)
 	}
 	o.settled()
-	if letters := o.messages(stream.Dead); len(letters) != 1 || headerValue(letters[0].Header, headerReason) != string(ReasonDisabled) {
+	if letters := o.messages(stream.Dead); len(letters) != 1 || event.HeaderValue(letters[0].Header, headerReason) != string(ReasonDisabled) {
 		t.Errorf("dead letters %+v", letters)
 	}
 	s.none(t)

@@ -184,25 +184,25 @@ func decodeDelivery(header map[string][]string, data []byte) (*delivery, error) 
 		return nil, err
 	}
 	d := &delivery{
-		id: headerValue(header, headerDelivery), subscription: headerValue(header, headerSubscription),
-		turn: headerValue(header, headerTurn), reason: Reason(headerValue(header, headerReason)),
-		cause: parkCause(headerValue(header, headerCause)), order: order(headerValue(header, headerOrder)),
-		by: headerValue(header, headerBy), event: e,
+		id: event.HeaderValue(header, headerDelivery), subscription: event.HeaderValue(header, headerSubscription),
+		turn: event.HeaderValue(header, headerTurn), reason: Reason(event.HeaderValue(header, headerReason)),
+		cause: parkCause(event.HeaderValue(header, headerCause)), order: order(event.HeaderValue(header, headerOrder)),
+		by: event.HeaderValue(header, headerBy), event: e,
 	}
 	if d.id == "" || !rest.ValidName(d.subscription) {
 		return nil, errors.New("a delivery without its id or subscription")
 	}
-	if d.attempt, err = strconv.Atoi(headerValue(header, headerAttempt)); err != nil || d.attempt < 1 {
+	if d.attempt, err = strconv.Atoi(event.HeaderValue(header, headerAttempt)); err != nil || d.attempt < 1 {
 		return nil, fmt.Errorf("delivery %s: %s is not a number from 1", d.id, headerAttempt)
 	}
 	for name, into := range map[string]*uint64{headerNotified: &d.notified, headerBody: &d.body} {
-		if text := headerValue(header, name); text != "" {
+		if text := event.HeaderValue(header, name); text != "" {
 			if *into, err = strconv.ParseUint(text, 10, 64); err != nil {
 				return nil, fmt.Errorf("delivery %s: %s is not a number", d.id, name)
 			}
 		}
 	}
-	if text := headerValue(header, headerBase); text != "" {
+	if text := event.HeaderValue(header, headerBase); text != "" {
 		if d.base, err = strconv.Atoi(text); err != nil || d.base < 0 || d.base >= d.attempt {
 			return nil, fmt.Errorf("delivery %s: %s is not a number below that of the attempt", d.id, headerBase)
 		}
@@ -228,13 +228,6 @@ func (d *delivery) payload(ctx context.Context, b *stream.Broker) ([]byte, error
 		return nil, fmt.Errorf("message %d of %s is another one: %w", d.body, stream.Notify, stream.ErrNotFound)
 	}
 	return kept.Body, nil
-}
-
-func headerValue(header map[string][]string, name string) string {
-	if values := header[name]; len(values) > 0 {
-		return values[0]
-	}
-	return ""
 }
 
 // headerSafe is a text for people that can stand in a header.

@@ -42,7 +42,7 @@ func TestLargeBodyTravelsByReference(t *testing.T) {
 	}
 	o.settled()
 	letters := o.messages(stream.Dead)
-	if len(letters) != 1 || headerValue(letters[0].Header, headerReason) != string(ReasonExpired) {
+	if len(letters) != 1 || event.HeaderValue(letters[0].Header, headerReason) != string(ReasonExpired) {
 		t.Errorf("dead letters %+v", letters)
 	}
 }

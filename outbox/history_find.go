@@ -117,7 +117,7 @@ func (h history) attemptsOf(ctx context.Context, tenant, id, subscription string
 		r.Filters = []string{stream.AttemptSubject(tenant, subscriptionToken(subscription), "*")}
 		known := subscription != ""
 		err := h.broker.Scan(ctx, r, func(m *stream.Stored) bool {
-			if !strings.Contains(headerValue(m.Header, headerRecord), id) {
+			if !strings.Contains(event.HeaderValue(m.Header, headerRecord), id) {
 				return true
 			}
 			if a, err := readAttempt(m); err == nil && a.Delivery == id {

@@ -106,7 +106,7 @@ func TestHistoryOfADelivery(t *testing.T) {
 		}
 	}
 	for _, m := range o.messages(stream.Attempts) {
-		if strings.Contains(string(m.Data)+headerValue(m.Header, headerRecord), "tell-nobody") {
+		if strings.Contains(string(m.Data)+event.HeaderValue(m.Header, headerRecord), "tell-nobody") {
 			t.Error("a secret is stored")
 		}
 	}

@@ -94,7 +94,7 @@ func (d *delivery) view(m *stream.Stored) *deliveryView {
 // letterView is a dead letter.
 func (d *delivery) letterView(m *stream.Stored) *deliveryView {
 	v := d.view(m)
-	v.State, v.Last, v.Detail = string(dead), m.Time, headerValue(m.Header, headerDetail)
+	v.State, v.Last, v.Detail = string(dead), m.Time, event.HeaderValue(m.Header, headerDetail)
 	if d.reason != ReasonDisabled && d.reason != ReasonExpired {
 		v.Attempts = d.attempt
 	}

@@ -211,7 +211,7 @@ func TestUnreadable(t *testing.T) {
 	o := h.run(nil)
 	eventually(t, "both are dead letters", func() bool { return len(h.messages(stream.Dead)) == 2 })
 	for _, letter := range h.messages(stream.Dead) {
-		if string(letter.Data) != "?" || headerValue(letter.Header, "x") != "y" || headerValue(letter.Header, headerReason) != string(ReasonUnreadable) {
+		if string(letter.Data) != "?" || event.HeaderValue(letter.Header, "x") != "y" || event.HeaderValue(letter.Header, headerReason) != string(ReasonUnreadable) {
 			t.Errorf("dead letter %+v", letter)
 		}
 	}

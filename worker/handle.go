@@ -182,7 +182,7 @@ func gone(err error) bool {
 // readEvent decodes the event, which a parked message may only refer to.
 func (r *runner) readEvent(ctx context.Context, t *task) (*event.Event, error) {
 	b := r.config.Broker
-	if reference := standing.First(t.held.Header, standing.HeaderReference); t.parked && reference != "" {
+	if reference := event.HeaderValue(t.held.Header, standing.HeaderReference); t.parked && reference != "" {
 		t.reference = reference
 		stored, err := b.Get(ctx, stream.In(t.Shard), t.Seq)
 		if seq, e := strconv.ParseUint(reference, 10, 64); e == nil && reference != standing.InPlace {

@@ -155,37 +155,37 @@ func ReadLetter(m *stream.Stored) (*Letter, error) {
 	}
 	h := m.Header
 	l := &Letter{
-		LetterID: id, Handler: First(h, headerHandler), Reason: First(h, headerReason),
+		LetterID: id, Handler: event.HeaderValue(h, headerHandler), Reason: event.HeaderValue(h, headerReason),
 		Died: m.Time, Bytes: m.Size(), Seq: m.Seq,
 	}
-	l.Order, _ = strconv.Atoi(First(h, headerOrder))
-	l.Attempts, _ = strconv.Atoi(First(h, headerAttempts))
-	if n, err := strconv.Atoi(First(h, headerBytes)); err == nil {
+	l.Order, _ = strconv.Atoi(event.HeaderValue(h, headerOrder))
+	l.Attempts, _ = strconv.Atoi(event.HeaderValue(h, headerAttempts))
+	if n, err := strconv.Atoi(event.HeaderValue(h, headerBytes)); err == nil {
 		l.Bytes = n
 	}
-	if at, err := time.Parse(time.RFC3339Nano, First(h, headerDied)); err == nil {
+	if at, err := time.Parse(time.RFC3339Nano, event.HeaderValue(h, headerDied)); err == nil {
 		l.Died = at
 	}
-	if text := First(h, headerFailures); text != "" {
+	if text := event.HeaderValue(h, headerFailures); text != "" {
 		if err := json.Unmarshal([]byte(text), &l.Failures); err != nil {
 			return nil, fmt.Errorf("dead letter %v: %s: %w", id, headerFailures, err)
 		}
 	}
-	if text := First(h, headerValues); text != "" {
+	if text := event.HeaderValue(h, headerValues); text != "" {
 		if err := json.Unmarshal([]byte(text), &l.Values); err != nil {
 			return nil, fmt.Errorf("dead letter %v: %s: %w", id, headerValues, err)
 		}
 	}
-	left := First(h, headerLeftOut)
+	left := event.HeaderValue(h, headerLeftOut)
 	l.ValuesLeftOut = left == noValues
 	// What cannot be decoded is shown all the same, without an event.
 	if e, err := event.Decode(h, m.Data); err == nil {
 		l.Event, l.Whole = e, left != noEvent
 	}
-	if verb := First(h, headerVerb); verb != "" {
-		l.Closed = &Closed{Verb: verb, By: First(h, headerBy), Why: First(h, headerWhy), Job: First(h, headerJob)}
-		l.Closed.At, _ = time.Parse(time.RFC3339Nano, First(h, headerAt))
-		l.Closed.Run, _ = strconv.Atoi(First(h, headerAgain))
+	if verb := event.HeaderValue(h, headerVerb); verb != "" {
+		l.Closed = &Closed{Verb: verb, By: event.HeaderValue(h, headerBy), Why: event.HeaderValue(h, headerWhy), Job: event.HeaderValue(h, headerJob)}
+		l.Closed.At, _ = time.Parse(time.RFC3339Nano, event.HeaderValue(h, headerAt))
+		l.Closed.Run, _ = strconv.Atoi(event.HeaderValue(h, headerAgain))
 	}
 	return l, nil
 }

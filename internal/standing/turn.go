@@ -46,12 +46,14 @@ func Turn(chain string, place stream.Place, p Progress, parked *event.Event, ref
 }
 
 // TurnOf is the turn that a message of RETRY is due for.
-func TurnOf(header map[string][]string) (int, error) { return strconv.Atoi(First(header, headerTurn)) }
+func TurnOf(header map[string][]string) (int, error) {
+	return strconv.Atoi(event.HeaderValue(header, headerTurn))
+}
 
 // RedrivesOf is how often the run of a parked event had been redriven, for when its
 // progress is gone.
 func RedrivesOf(header map[string][]string) int {
-	n, err := strconv.Atoi(First(header, headerRedrives))
+	n, err := strconv.Atoi(event.HeaderValue(header, headerRedrives))
 	if err != nil {
 		return 0
 	}
@@ -63,12 +65,4 @@ func RedrivesOf(header map[string][]string) int {
 func Once(m stream.Message, turn int) stream.Message {
 	m.ID = m.Subject + "." + strconv.Itoa(turn)
 	return m
-}
-
-// First is the first value of a header; empty if there is none.
-func First(header map[string][]string, name string) string {
-	if v := header[name]; len(v) > 0 {
-		return v[0]
-	}
-	return ""
 }

@@ -107,7 +107,7 @@ func (e *Event) Encode() (header map[string][]string, data []byte) {
 // (the broker's own) are passed over. It fails if an attribute is missing that
 // CloudEvents requires, or a value is not well-formed.
 func Decode(header map[string][]string, data []byte) (*Event, error) {
-	if v := first(header, headerSpecVersion); v != SpecVersion {
+	if v := HeaderValue(header, headerSpecVersion); v != SpecVersion {
 		return nil, fmt.Errorf("event: %s is %q, want %q", headerSpecVersion, v, SpecVersion)
 	}
 	e := &Event{Body: data}
@@ -216,7 +216,9 @@ func (e *Event) Keep(request http.Header, names ...string) {
 	}
 }
 
-func first(header map[string][]string, name string) string {
+// HeaderValue is the first value of a header of a stored message, whose names stand as they
+// were written; empty if there is none.
+func HeaderValue(header map[string][]string, name string) string {
 	if values := header[name]; len(values) > 0 {
 		return values[0]
 	}
