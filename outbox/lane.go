@@ -26,7 +26,7 @@ type lane struct {
 	queued  bool        // it is in lanes.turns
 	took    time.Duration
 	horizon time.Time // until when what is parked keeps it busy
-	recall  recall
+	away    away
 	used    time.Time
 }
 

@@ -113,8 +113,8 @@ type back struct {
 	most         int         // deliveries
 }
 
-// bringBack makes deliveries due that are parked, the oldest first. It returns which
-// message comes next; 0: there is no more.
+// bringBack makes deliveries due that are parked, the oldest first. Without an error it
+// returns which message comes next; 0: there is no more.
 func (s *shard) bringBack(ctx context.Context, b back) (next uint64, err error) {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(wakesAtOnce)
@@ -125,7 +125,7 @@ func (s *shard) bringBack(ctx context.Context, b back) (next uint64, err error) 
 			return 0, group.Wait()
 		}
 		if err != nil {
-			return seq, errors.Join(err, group.Wait())
+			return 0, errors.Join(err, group.Wait())
 		}
 		seq = m.Seq
 		d, err := decodeDelivery(m.Header, m.Data)

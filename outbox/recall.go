@@ -19,8 +19,8 @@ const (
 	idleLanes = 64
 )
 
-// recall is what a lane has parked that it may recall.
-type recall struct {
+// away is what a lane has parked that it may recall.
+type away struct {
 	from  uint64        // it lies behind this message of the shard's stream; 0: there is none
 	until time.Time     // when the last of it is due
 	asked bool          // the shard is looking for it
@@ -36,32 +36,32 @@ func (l *lanes) putAway(id string, seq uint64, until time.Time, ask chan<- strin
 	if ln == nil {
 		return // its shard is given up
 	}
-	r := &ln.recall
-	r.ask = ask
-	r.since(seq)
-	if until.After(r.until) {
-		r.until = until
+	a := &ln.away
+	a.ask = ask
+	a.since(seq)
+	if until.After(a.until) {
+		a.until = until
 	}
 	l.recall(ln, time.Now())
 }
 
 // since takes down that something lies behind a message.
-func (r *recall) since(seq uint64) {
-	if r.from == 0 || seq < r.from {
-		r.from = seq
+func (a *away) since(seq uint64) {
+	if a.from == 0 || seq < a.from {
+		a.from = seq
 	}
 }
 
 // recall asks for what the lane has parked if it stands idle.
 func (l *lanes) recall(ln *lane, now time.Time) {
-	r := &ln.recall
+	a := &ln.away
 	idle := ln.trusted && len(ln.waiting) == 0 && ln.breaker.closed() && l.room(ln)
-	if r.from == 0 || r.asked || !idle || r.until.Sub(now) < soonEnough {
+	if a.from == 0 || a.asked || !idle || a.until.Sub(now) < soonEnough {
 		return
 	}
 	select {
-	case r.ask <- ln.id:
-		r.asked = true
+	case a.ask <- ln.id:
+		a.asked = true
 	default: // so many others are idle: the next attempt that ends asks again
 	}
 }
@@ -72,8 +72,12 @@ func (l *lanes) recallable(id string) back {
 	defer l.mu.Unlock()
 	b := back{subscription: id, causes: []parkCause{parkConcurrency, parkBreaker}}
 	if ln := l.byID[id]; ln != nil {
-		b.from, ln.recall.from = ln.recall.from, 0
-		b.most = min(ln.atOnce()-len(ln.running)+int(calmWait/ln.step(time.Now())), recallsAtOnce)
+		b.from, ln.away.from = ln.away.from, 0
+		now := time.Now()
+		b.most = min(ln.atOnce()-len(ln.running)+int(calmWait/ln.step(now)), recallsAtOnce)
+		if ln.limiter != nil { // each will take its turn in the rate again
+			b.most = min(b.most, max(1, int(ln.limiter.TokensAt(now))))
+		}
 	}
 	return b
 }
@@ -86,11 +90,11 @@ func (l *lanes) recalled(id string, next uint64) {
 	if ln == nil {
 		return
 	}
-	ln.recall.asked = false
+	ln.away.asked = false
 	if next != 0 {
-		ln.recall.since(next)
-	} else if ln.recall.from == 0 {
-		ln.horizon, ln.recall.until = time.Time{}, time.Time{}
+		ln.away.since(next)
+	} else if ln.away.from == 0 {
+		ln.horizon, ln.away.until = time.Time{}, time.Time{}
 	}
 }
 

@@ -85,7 +85,7 @@ func TestRecall(t *testing.T) {
 			ln.waiting = append(ln.waiting, &waiting{lane: ln, begin: make(chan *pass, 1)}, &waiting{lane: ln, begin: make(chan *pass, 1)})
 		}},
 		"no slot is free":      {end: served, due: time.Minute, before: func(l *lanes, _ *Subscription) { l.free = -1 }},
-		"it is being recalled": {end: served, due: time.Minute, before: func(l *lanes, s *Subscription) { l.lane(s).recall.asked = true }},
+		"it is being recalled": {end: served, due: time.Minute, before: func(l *lanes, s *Subscription) { l.lane(s).away.asked = true }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -121,27 +121,26 @@ func TestRecallGoesOn(t *testing.T) {
 			}
 			l.leave(p, ended{served: true})
 		}
-		attempt()
-		l.putAway("a", 7, time.Now().Add(time.Minute), ask)
-		l.putAway("a", 5, time.Now().Add(time.Minute), ask)
-		<-ask
-		if b := l.recallable("a"); b.from != 5 || b.most < 1 || b.most > recallsAtOnce {
-			t.Fatalf("recall %+v", b)
+		putAway := func(seq uint64) { l.putAway("a", seq, time.Now().Add(time.Minute), ask) }
+		recalls := func(from uint64) {
+			t.Helper()
+			<-ask
+			if b := l.recallable("a"); b.from != from || b.most < 1 || b.most > recallsAtOnce {
+				t.Fatalf("recall %+v, want from %d", b, from)
+			}
 		}
-		l.putAway("a", 30, time.Now().Add(time.Minute), ask)
+		attempt()
+		putAway(7)
+		putAway(5)
+		recalls(5)
+		putAway(30)
 		l.recalled("a", 20)
 		attempt()
-		<-ask
-		if b := l.recallable("a"); b.from != 20 {
-			t.Fatalf("recall %+v", b)
-		}
-		l.putAway("a", 40, time.Now().Add(time.Minute), ask)
+		recalls(20)
+		putAway(40)
 		l.recalled("a", 0)
 		attempt()
-		<-ask
-		if b := l.recallable("a"); b.from != 40 {
-			t.Fatalf("recall %+v", b)
-		}
+		recalls(40)
 		l.recalled("a", 0)
 		attempt()
 		if len(ask) != 0 {
@@ -151,5 +150,21 @@ func TestRecallGoesOn(t *testing.T) {
 			t.Errorf("recall %+v of a lane that is not there", b)
 		}
 		l.recalled("gone", 3)
+	})
+}
+
+// What is recalled takes its turn in the subscription's rate again: no more is recalled
+// than it has turns for.
+func TestRecallKeepsToTheRate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l, s := newLanes(100, 10), sub("a", 30, 0) // 3 at once
+		for want := range 3 {
+			p, _ := l.enter(t.Context(), s, entryNew)
+			l.leave(p, ended{served: true})
+			if b := l.recallable("a"); b.most != max(2-want, 1) {
+				t.Errorf("%d recalled after %d attempts, want %d", b.most, want+1, max(2-want, 1))
+			}
+		}
 	})
 }
