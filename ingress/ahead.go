@@ -22,8 +22,9 @@ func (l aheadListener) Accept() (net.Conn, error) {
 	return &aheadConn{tcpConn: conn, ahead: bufio.NewReaderSize(conn, readAhead)}, nil
 }
 
-// tcpConn is what the server needs of a connection. With CloseWrite it lets a sender that
-// is cut off read the answer first.
+// tcpConn is what the server needs of a connection: with CloseWrite it lets a sender that is
+// cut off read the answer first. A whole [net.TCPConn] would also hand on its WriteTo, which
+// passes over what was read ahead.
 type tcpConn interface {
 	net.Conn
 	CloseWrite() error
