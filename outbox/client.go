@@ -13,9 +13,10 @@ import (
 	"time"
 )
 
-// client is the one door out: every request to a subscriber is made here.
+// client is the one door out: every request to a subscriber is made here. It has no
+// [http.Client], which follows redirects and keeps cookies: neither is wanted.
 type client struct {
-	http      *http.Client
+	transport *http.Transport
 	timeout   time.Duration
 	userAgent string
 }
@@ -45,27 +46,24 @@ func newClient(c Config) *client {
 	return &client{
 		timeout:   c.Timeout,
 		userAgent: c.UserAgent,
-		http: &http.Client{
-			Transport: &http.Transport{
-				Proxy:                  proxy,
-				DialContext:            dialer.DialContext,
-				TLSHandshakeTimeout:    tlsTimeout,
-				TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: c.RootCAs},
-				ForceAttemptHTTP2:      true,
-				MaxIdleConns:           idleConns,
-				MaxIdleConnsPerHost:    idleConnsHost,
-				IdleConnTimeout:        idleConnTimeout,
-				MaxResponseHeaderBytes: maxResponseHeader,
-				WriteBufferSize:        writeBuffer,
-				// A compressed answer could be a thousand times as large as it looks.
-				DisableCompression: true,
-			},
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		transport: &http.Transport{
+			Proxy:                  proxy,
+			DialContext:            dialer.DialContext,
+			TLSHandshakeTimeout:    tlsTimeout,
+			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: c.RootCAs},
+			ForceAttemptHTTP2:      true,
+			MaxIdleConns:           idleConns,
+			MaxIdleConnsPerHost:    idleConnsHost,
+			IdleConnTimeout:        idleConnTimeout,
+			MaxResponseHeaderBytes: maxResponseHeader,
+			WriteBufferSize:        writeBuffer,
+			// A compressed answer could be a thousand times as large as it looks.
+			DisableCompression: true,
 		},
 	}
 }
 
-func (c *client) close() { c.http.CloseIdleConnections() }
+func (c *client) close() { c.transport.CloseIdleConnections() }
 
 // answer is what a subscriber said, or why it said nothing.
 type answer struct {
@@ -97,7 +95,7 @@ func (c *client) post(ctx context.Context, d *delivery, s *Subscription, data []
 	}
 	r.Header = header
 	sent := s.withoutSecrets(header)
-	response, err := c.http.Do(r)
+	response, err := c.transport.RoundTrip(r)
 	if err != nil {
 		a := failed(err)
 		a.sent = sent

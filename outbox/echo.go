@@ -42,7 +42,7 @@ func (c *client) echo(ctx context.Context, s *Subscription) error {
 	for name, value := range s.Headers {
 		r.Header.Set(name, value)
 	}
-	response, err := c.http.Do(r)
+	response, err := c.transport.RoundTrip(r)
 	if err != nil {
 		return fmt.Errorf("%w: %s", errEcho, detailOf(err))
 	}

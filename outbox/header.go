@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -26,10 +27,10 @@ var oursPrefixes = []string{"webhook-", "svix-", "belay-", "ce-", "proxy-"}
 // withoutSecrets is the header of a request as it may be shown: without the values
 // that the subscription has set, and without signatures, which could be sent again.
 func (s *Subscription) withoutSecrets(header http.Header) http.Header {
-	shown := header.Clone()
-	for name := range shown {
+	shown := maps.Clone(header)
+	for name := range shown { // in its canonical form
 		_, own := s.Headers[name]
-		if own || strings.Contains(strings.ToLower(name), "signature") {
+		if own || strings.Contains(name, "Signature") {
 			shown[name] = []string{hidden}
 		}
 	}
