@@ -21,6 +21,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/belay-hooks/belay/internal/deadline"
 	"github.com/belay-hooks/belay/internal/jobs"
 	"github.com/belay-hooks/belay/internal/rest"
 	"github.com/belay-hooks/belay/internal/routine"
@@ -289,6 +290,6 @@ func (s *Server) sender() *sender {
 		broker: s.broker, subscriptions: s.subscriptions, client: s.client, lanes: s.lanes,
 		addresses: s.config.addressPolicy(), policy: policy{schedule: s.config.Schedule},
 		history: s.history, disableAfter: s.config.DisableAfter, metrics: s.metrics, log: s.log,
-		routine: routine.NewLines(s.log),
+		routine: routine.NewLines(s.log), settling: deadline.In(settleWithin), writing: deadline.In(writeWithin),
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/belay-hooks/belay/internal/deadline"
 	"github.com/belay-hooks/belay/internal/routine"
 	"github.com/belay-hooks/belay/pkg/stream"
 )
@@ -49,6 +50,8 @@ type sender struct {
 	metrics       *metrics
 	log           *slog.Logger
 	routine       *routine.Lines
+	settling      *deadline.Shared // bounds the settlement of a delivery
+	writing       *deadline.Shared // and one try of one of its writes
 }
 
 // shard is an OUT stream that this process owns: it has all deliveries of the
@@ -92,9 +95,7 @@ func (s *shard) handle(ctx context.Context, h *stream.Held) {
 		return
 	}
 	s.log.Warn("delivery not settled, it is handed out again", "stream", h.Stream, "seq", h.Seq, "error", err)
-	settle, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleWithin)
-	defer cancel()
-	if err := h.Settle(settle, stream.Again(againIn(h))); err != nil {
+	if err := h.Settle(s.settling.Context(), stream.Again(againIn(h))); err != nil {
 		s.log.Debug("message left to its deadline", "error", err)
 	}
 }
@@ -102,7 +103,7 @@ func (s *shard) handle(ctx context.Context, h *stream.Held) {
 func (s *shard) send(ctx context.Context, h *stream.Held) error {
 	d, err := decodeDelivery(h.Header, h.Data)
 	if err != nil {
-		return s.settleUnreadable(ctx, h, err)
+		return s.settleUnreadable(h, err)
 	}
 	r := &result{delivery: d}
 	if r.verdict, err = s.prepare(ctx, r); err != nil {
@@ -114,7 +115,7 @@ func (s *shard) send(ctx context.Context, h *stream.Held) error {
 			r.pass, put = s.lanes.enter(s.fetch, r.subscription, s.entryOf(d))
 		}
 		if r.pass == nil {
-			return s.park(ctx, h, d, put)
+			return s.park(h, d, put)
 		}
 	}
 	started := time.Now()
@@ -127,7 +128,7 @@ func (s *shard) send(ctx context.Context, h *stream.Held) error {
 	r.attempt.conclude(answer, r.verdict, took)
 	s.metrics.attempted(r.verdict, took)
 	s.report(ctx, r, took)
-	return s.settle(ctx, h, r)
+	return s.settle(h, r)
 }
 
 // entryOf is how a delivery enters its lane.

@@ -29,26 +29,20 @@ const (
 //
 // A failure of an endpoint that has failed for too long disables the subscription
 // like gone does, right after the record.
-func (s *shard) settle(ctx context.Context, h *stream.Held, r *result) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleWithin)
-	defer cancel()
-	switch r.verdict.decision {
-	case giveBack:
+func (s *shard) settle(h *stream.Held, r *result) error {
+	ctx := s.settling.Context()
+	if r.verdict.decision == giveBack {
 		return h.Settle(ctx, stream.GiveBack)
 	}
-	if err := insist(ctx, func(ctx context.Context) error { return s.follow(ctx, r) }); err != nil {
+	if err := s.insist(ctx, func(ctx context.Context) error { return s.follow(ctx, r) }); err != nil {
 		return err
 	}
 	return s.done(ctx, h, outcomeAttempted)
 }
 
 // insist waits out an outage of the broker, up to the end of ctx.
-func insist(ctx context.Context, write func(context.Context) error) error {
-	return stream.WaitOut(ctx, func() error {
-		ctx, cancel := context.WithTimeout(ctx, writeWithin)
-		defer cancel()
-		return write(ctx)
-	})
+func (s *sender) insist(ctx context.Context, write func(context.Context) error) error {
+	return stream.WaitOut(ctx, func() error { return write(s.writing.Context()) })
 }
 
 // follow stores the attempt and what follows from it. It may be done again.
@@ -112,9 +106,8 @@ func (s *shard) done(ctx context.Context, h *stream.Held, outcome string) error 
 }
 
 // park puts a delivery away that cannot be attempted now, or gives it back.
-func (s *shard) park(ctx context.Context, h *stream.Held, d *delivery, put parked) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleWithin)
-	defer cancel()
+func (s *shard) park(h *stream.Held, d *delivery, put parked) error {
+	ctx := s.settling.Context()
 	if put.until.IsZero() {
 		return h.Settle(ctx, stream.GiveBack)
 	}
@@ -124,7 +117,7 @@ func (s *shard) park(ctx context.Context, h *stream.Held, d *delivery, put parke
 	if put.cause == parkRate {
 		later.turn = s.turn
 	}
-	if err := insist(ctx, func(ctx context.Context) error { return s.schedule(ctx, &later, put.until) }); err != nil {
+	if err := s.insist(ctx, func(ctx context.Context) error { return s.schedule(ctx, &later, put.until) }); err != nil {
 		return err
 	}
 	// It is stored: who looks for it finds it.
@@ -144,9 +137,8 @@ func (s *shard) schedule(ctx context.Context, d *delivery, at time.Time) error {
 
 // settleUnreadable puts away what is no delivery, whole, so that it cannot stand
 // in the way of others.
-func (s *shard) settleUnreadable(ctx context.Context, h *stream.Held, cause error) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleWithin)
-	defer cancel()
+func (s *shard) settleUnreadable(h *stream.Held, cause error) error {
+	ctx := s.settling.Context()
 	s.log.Error("a stored delivery cannot be read; it is kept as a dead letter",
 		"stream", h.Stream, "seq", h.Seq, "reason", ReasonUnreadable, "error", cause)
 	if err := publishUnreadable(ctx, s.broker, h, stream.DeadDeliveryUnreadable, cause); err != nil {
