@@ -1,14 +1,18 @@
 package outbox
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/belay-hooks/belay/internal/deadline"
 	"github.com/belay-hooks/belay/pkg/event"
 	"github.com/belay-hooks/belay/pkg/stream"
 )
@@ -307,6 +311,37 @@ func TestAttemptIsRecordedOnce(t *testing.T) {
 	}
 	if n := len(h.messages(stream.Attempts)); n != 2 {
 		t.Errorf("%d records are stored, want another one", n)
+	}
+}
+
+// Attempts are recorded together. One whose record cannot be stored keeps none of the others
+// from it, and none is stored twice.
+func TestOneRecordSpoilsNoOther(t *testing.T) {
+	h := newHouse(t)
+	s := &shard{sender: &sender{
+		broker: h.broker, history: history{broker: h.broker},
+		settling: deadline.In(settleWithin), writing: deadline.In(writeWithin),
+	}}
+	e, at := &event.Event{ID: "n1", Source: "/test", Type: "t", Tenant: "default"}, time.Now().UTC()
+	const n = 40
+	var recording sync.WaitGroup
+	for i := range n {
+		a := &attempt{Delivery: deliveryID(e, at, "sub_"+strconv.Itoa(i)), Subscription: "sub_1", Tenant: "default", Attempt: 1, At: at, Verdict: delivered}
+		want := error(nil)
+		if i == n/2 {
+			a.Detail, want = strings.Repeat("x", 70<<10), stream.ErrTooLarge
+		}
+		recording.Go(func() {
+			r := &result{attempt: a}
+			err := s.insist(s.settling.Context(), func(ctx context.Context) error { return s.record(ctx, r) })
+			if !errors.Is(err, want) || (r.recorded == recordStored) != (want == nil) {
+				t.Errorf("record %s: %v, recorded %v", a.Delivery, err, r.recorded)
+			}
+		})
+	}
+	recording.Wait()
+	if stored := len(h.messages(stream.Attempts)); stored != n-1 {
+		t.Errorf("%d records are stored, want %d", stored, n-1)
 	}
 }
 

@@ -89,8 +89,12 @@ func (s *shard) record(ctx context.Context, r *result) error {
 	if err != nil {
 		return err
 	}
-	r.recorded = recordTried
-	if _, err := s.broker.Publish(ctx, record); err != nil {
+	if r.recorded == recordUntried {
+		r.recorded, err = recordTried, s.broker.PublishTogether(record)
+	} else { // what another one has spoilt for all
+		_, err = s.broker.Publish(ctx, record)
+	}
+	if err != nil {
 		return err
 	}
 	r.recorded = recordStored

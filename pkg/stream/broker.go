@@ -81,6 +81,7 @@ type Broker struct {
 	mailbox mailbox
 
 	confirmations confirmations
+	together      *groups[Message]
 }
 
 // Connect opens the connection. A broker that does not answer yet is no error:
@@ -141,6 +142,7 @@ func Connect(c Config) (*Broker, error) {
 		return nil, fmt.Errorf("set up JetStream: %w", err)
 	}
 	b := &Broker{nc: nc, js: js, addr: c.Addr(), log: c.Logger, room: c.Room}
+	b.together = b.newTogether()
 	if c.Flush != nil {
 		b.flush = newFlush(c.Flush)
 	}

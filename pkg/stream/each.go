@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"sync"
@@ -57,6 +58,26 @@ func (b *Broker) PublishEach(ctx context.Context, messages []Message) error {
 		return fmt.Errorf("publish %d messages, the first to %s: %w", len(messages), messages[0].Subject, err)
 	}
 	return b.flushed(ctx)
+}
+
+// maxTogether bounds a group of [Broker.PublishTogether].
+const maxTogether = 256
+
+// PublishTogether stores a message together with those that others store at the same time:
+// they are sent in one go, and confirmed in one. If one of them is not stored it fails for
+// all, with [ErrUnavailable]: it is not known which ones are.
+func (b *Broker) PublishTogether(m Message) error { return b.together.add(m) }
+
+// newTogether makes the groups of [Broker.PublishTogether]. Its members wait for one
+// another, so none of them says how long.
+func (b *Broker) newTogether() *groups[Message] {
+	return &groups[Message]{limit: maxTogether, commit: func(all []Message) error {
+		err := b.PublishEach(context.Background(), all)
+		if err != nil && !errors.Is(err, ErrUnavailable) {
+			err = join(ErrUnavailable, err)
+		}
+		return err
+	}}
 }
 
 // expect returns the subject that a lot is confirmed under.

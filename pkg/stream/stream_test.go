@@ -191,6 +191,34 @@ func TestPublishEachAtOnce(t *testing.T) {
 	running.Wait()
 }
 
+// What many store together is stored once each, and one that cannot be stored spoils it for
+// those only that share its group.
+func TestPublishTogether(t *testing.T) {
+	b := testbroker.New(t)
+	const good = 300
+	message := func(i int) stream.Message { return stream.Message{Subject: stream.OutDue(0, "s", strconv.Itoa(i))} }
+	tooLarge := message(good)
+	tooLarge.Header = map[string][]string{"a": {strings.Repeat("x", 70<<10)}}
+	var together sync.WaitGroup
+	for i := range good {
+		together.Go(func() {
+			if err := b.PublishTogether(message(i)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	together.Wait()
+	if first, last := b.State(t.Context(), stream.Out(0)); first != 1 || last != good {
+		t.Errorf("stored from %d to %d, want all %d once", first, last, good)
+	}
+	if err := b.PublishTogether(tooLarge); !errors.Is(err, stream.ErrUnavailable) || !errors.Is(err, stream.ErrTooLarge) {
+		t.Errorf("got %v, want an error after which to try again alone", err)
+	}
+	if err := b.PublishTogether(message(good)); err != nil {
+		t.Error(err)
+	}
+}
+
 func waitFor(t *testing.T, condition func() bool) {
 	t.Helper()
 	// A message that was on its way when the broker died is handed out again after
