@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	quick "github.com/segmentio/encoding/json" // a record is written for each request: half the time
+
 	"github.com/belay-hooks/belay/pkg/event"
 	"github.com/belay-hooks/belay/pkg/stream"
 )
@@ -14,6 +16,9 @@ import (
 // headerRecord is where a message of ATTEMPTS has all of the attempt but what was
 // said: a list of many reads headers only.
 const headerRecord = "belay-record"
+
+// usualRecord is how many bytes either half of an attempt takes at most, as a rule.
+const usualRecord = 512
 
 // attempt is one try of a delivery, as ATTEMPTS keeps it:
 //
@@ -100,11 +105,11 @@ func (a *attempt) conclude(got answer, v verdict, took time.Duration) {
 // message is the record of the attempt. It has no id for the broker, which would cost it
 // as much as storing the record does; see [shard.record].
 func (a *attempt) message() (stream.Message, error) {
-	record, err := json.Marshal(a)
+	record, err := quick.Append(make([]byte, 0, usualRecord), a, 0)
 	if err != nil {
 		return stream.Message{}, fmt.Errorf("encode attempt %d of %s: %w", a.Attempt, a.Delivery, err)
 	}
-	data, err := json.Marshal(&a.exchange)
+	data, err := quick.Append(make([]byte, 0, usualRecord), &a.exchange, 0)
 	if err != nil {
 		return stream.Message{}, fmt.Errorf("encode attempt %d of %s: %w", a.Attempt, a.Delivery, err)
 	}

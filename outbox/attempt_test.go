@@ -1,10 +1,13 @@
 package outbox
 
 import (
+	"encoding/json"
 	"io"
 	"log"
+	"math"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -270,4 +273,41 @@ func TestUntrustedCertificate(t *testing.T) {
 	if a := o.attempts(1)[0]; a.Reason != ReasonTLS || a.Verdict != dead {
 		t.Errorf("recorded %+v", a)
 	}
+}
+
+// What is written of an attempt is what encoding/json reads and would have written.
+func FuzzAttemptRecord(f *testing.F) {
+	f.Add("sub_1", "it \"said\" <no>\n", "X-Trace", "\xff\x00\u2028", 503, 1.5)
+	f.Add("", "", "", "", 0, 0.0)
+	f.Fuzz(func(t *testing.T, id, detail, name, value string, status int, ms float64) {
+		if math.IsNaN(ms) || math.IsInf(ms, 0) {
+			return // no time that an attempt takes
+		}
+		header := map[string][]string{name: {value, detail}, "A": nil, "B": {}}
+		next := time.Unix(int64(status), int64(status)).UTC()
+		a := &attempt{Delivery: id, Detail: detail, Milliseconds: ms, Verdict: delivered, At: next, Next: &next, exchange: exchange{
+			Request: &sent{header}, Response: &response{Status: status, Header: header, Body: value},
+		}}
+		m, err := a.message()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := readAttempt(&stream.Stored{Header: m.Header, Data: m.Data})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := &attempt{}
+		for _, half := range []struct{ from, into any }{{a, want}, {&a.exchange, &want.exchange}} {
+			text, err := json.Marshal(half.from)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := json.Unmarshal(text, half.into); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("read %+v %+v, want %+v %+v", got, got.exchange, want, want.exchange)
+		}
+	})
 }
