@@ -16,6 +16,7 @@ type environment struct {
 func main() {
 	var env environment
 	program.Main("outbox", &env, &env.Env, func(p *program.Program) error {
+		program.CollectLess()
 		conf, err := outbox.FromEnv(env.OutboxEnv)
 		if err != nil {
 			return err
