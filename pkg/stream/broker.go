@@ -99,7 +99,8 @@ func Connect(c Config) (*Broker, error) {
 		nats.ReconnectBufSize(-1),
 		nats.PingInterval(5 * time.Second),
 		nats.MaxPingsOutstanding(2),
-		nats.Timeout(2 * time.Second),
+		nats.Timeout(connectTimeout),
+		nats.SetCustomDialer(&dialer{net.Dialer{Timeout: connectTimeout}}),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {
 				c.Logger.Warn("broker connection lost, reconnecting", "error", err)
@@ -117,7 +118,7 @@ func Connect(c Config) (*Broker, error) {
 		}),
 	}
 	if c.InProcess != nil {
-		opts = append(opts, nats.InProcessServer(c.InProcess))
+		opts = append(opts, nats.InProcessServer(inProcess{c.InProcess}))
 	}
 	if c.Creds != "" {
 		opts = append(opts, nats.UserCredentials(c.Creds))
@@ -148,6 +149,9 @@ func Connect(c Config) (*Broker, error) {
 	}
 	return b, nil
 }
+
+// connectTimeout bounds an attempt to connect to the broker.
+const connectTimeout = 2 * time.Second
 
 // requestTimeout bounds a request to the broker whose caller sets no deadline.
 const requestTimeout = 5 * time.Second
