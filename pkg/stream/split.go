@@ -90,7 +90,10 @@ func (s *split) run(fetch, work context.Context) {
 	defer s.member.lease.lose(nil)
 	said := false
 	if err := retry(fetch, func() error {
-		err := s.member.join(fetch)
+		// Not cut short: the others would wait for whom they see and who has not left.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(fetch), s.Lease/renewals)
+		defer cancel()
+		err := s.member.join(ctx)
 		if err != nil && !said {
 			s.b.log.Warn("cannot join those who share the shards of an ordered chain, trying again", "chain", s.Name, "error", err)
 			said = true

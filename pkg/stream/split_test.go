@@ -136,6 +136,38 @@ func TestPartsOfTheDeadGoToTheOthersAfterTheLease(t *testing.T) {
 	s.settle(4)
 }
 
+// Who is stopped while joining leaves nobody behind whom the others would wait for.
+func TestWhoIsStoppedWhileJoiningLeaves(t *testing.T) {
+	server := testbroker.Start(t)
+	b := server.Connect()
+	if err := b.Migrate(t.Context(), stream.Topology{}); err != nil {
+		t.Fatal(err)
+	}
+	nothing := func(context.Context, context.Context, int, *stream.Lease) {}
+	for i := range 200 {
+		fetch, stop := context.WithCancel(t.Context())
+		timer := time.AfterFunc(time.Duration(i)*5*time.Microsecond, stop)
+		b.Split(fetch, t.Context(), stream.SplitConfig{Name: "c", Parts: 1, Run: nothing})
+		timer.Stop()
+	}
+	watch, stop := context.WithCancel(t.Context())
+	b.Bucket(stream.Owners).WatchFiltered(watch, "member.c.*", stream.Watcher{
+		Reset: func(entries []stream.Entry) {
+			here := 0
+			for _, e := range entries {
+				if string(e.Value) == "here" {
+					here++
+				}
+			}
+			if here > 0 {
+				t.Errorf("%d of %d are still waited for", here, len(entries))
+			}
+			stop()
+		},
+		Put: func(stream.Entry) {}, Delete: func(string, uint64) {},
+	})
+}
+
 func TestLeaseIsLostWithTheBroker(t *testing.T) {
 	server := testbroker.Start(t)
 	b := server.Connect()
