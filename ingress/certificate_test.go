@@ -137,8 +137,10 @@ func TestTLSRotation(t *testing.T) {
 		t.Errorf("the open HTTP/1.1 connection: %v, %v", resp, err)
 	}
 	_ = conn.Close()
-	transport.CloseIdleConnections()
-	eventually(t, "all connections are counted as closed", func() bool { return d.gauge("belay_ingress_connections") == 0 })
+	eventually(t, "all connections are counted as closed", func() bool {
+		transport.CloseIdleConnections() // it may just be forgetting the stream of the last request
+		return d.gauge("belay_ingress_connections") == 0
+	})
 	old := trust.Clone()
 	old.MaxVersion = tls.VersionTLS11
 	if name, err := d.served(old); err == nil {
