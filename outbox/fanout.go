@@ -173,12 +173,21 @@ func (f *fanout) writeShard(ctx context.Context, h *stream.Held, e *event.Event,
 		if err := f.leads[shard].wait(ctx, len(chunk)); err != nil {
 			return n, err
 		}
-		if err := f.broker.PublishEach(ctx, f.deliveries(h, e, shard, chunk)); err != nil {
+		if err := f.store(ctx, f.deliveries(h, e, shard, chunk)); err != nil {
 			return n, err
 		}
 		n += len(chunk)
 	}
 	return n, nil
+}
+
+// store stores deliveries of a shard. A single one is stored with those of other
+// notifications.
+func (f *fanout) store(ctx context.Context, deliveries []stream.Message) error {
+	if len(deliveries) == 1 {
+		return f.broker.PublishTogether(deliveries[0])
+	}
+	return f.broker.PublishEach(ctx, deliveries)
 }
 
 // deliveries are those of a notification to subscriptions of a shard.
