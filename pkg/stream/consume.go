@@ -116,8 +116,8 @@ type run struct {
 	holding holding
 	pace    pace
 	waiting chan taken // messages that nobody works on yet
-	workers int        // goroutines that work on messages, at most one for each held
 	running sync.WaitGroup
+	idle    atomic.Int64 // goroutines that wait for a message to work on
 	doubts  atomic.Int64 // messages of a stream of work that were doubtful
 	inbox   *inbox       // nil until it is needed, and after trouble
 
@@ -152,18 +152,36 @@ func (r *run) start(open, work context.Context, msg *nats.Msg) {
 	r.pace.taken++
 	r.holding.add(h)
 	r.waiting <- taken{open, h} // there is a place for each that is held
-	if len(r.waiting) > 0 && r.workers < cap(r.waiting) {
-		r.workers++
+	if len(r.waiting) > 0 {     // nobody waited for it
 		r.running.Go(func() { r.workOn(work) })
 	}
 }
 
+// maxIdle is how many goroutines wait for a message to work on. Each is next in its turn: of
+// a thousand, each would rest so long that its stack was given back and had to grow again.
+const maxIdle = 256
+
 // workOn works on one message after another.
 func (r *run) workOn(work context.Context) {
-	for t := range r.waiting {
+	for t, ok := r.next(); ok; t, ok = r.next() {
 		r.work(t.open, work, t.held)
 		r.drop(t.held)
 	}
+}
+
+// next waits for a message to work on; false: there will be none, or enough others wait.
+func (r *run) next() (t taken, ok bool) {
+	select {
+	case t, ok = <-r.waiting:
+		return t, ok
+	default:
+	}
+	defer r.idle.Add(-1)
+	if r.idle.Add(1) > maxIdle {
+		return t, false
+	}
+	t, ok = <-r.waiting
+	return t, ok
 }
 
 // giveBackWaiting gives back what nobody has begun with.
