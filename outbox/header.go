@@ -28,10 +28,12 @@ var oursPrefixes = []string{"webhook-", "svix-", "belay-", "ce-", "proxy-"}
 // that the subscription has set, and without signatures, which could be sent again.
 func (s *Subscription) withoutSecrets(header http.Header) http.Header {
 	shown := maps.Clone(header)
-	for name := range shown { // in its canonical form
-		_, own := s.Headers[name]
-		if own || strings.Contains(name, "Signature") {
-			shown[name] = []string{hidden}
+	for name := range s.Headers {
+		shown.Set(name, hidden) // however it is capitalised there
+	}
+	for name := range shown {
+		if strings.Contains(name, "Signature") {
+			shown.Set(name, hidden)
 		}
 	}
 	return shown

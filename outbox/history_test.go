@@ -84,7 +84,7 @@ func TestHistoryOfADelivery(t *testing.T) {
 		_, _ = w.Write([]byte("out of order"))
 	})
 	sub, _ := o.subscribe("key-a", map[string]any{
-		"url": s.URL, "schedule": []string{"1ms", "1h"}, "headers": map[string]string{"X-Token": "tell-nobody"},
+		"url": s.URL, "schedule": []string{"1ms", "1h"}, "headers": map[string]string{"X-Token": "tell-nobody", "x-lower": "tell-nobody"},
 	})
 	o.notify("key-a", "n1", "deploy.done", `{"version":"1.4"}`)
 	v := o.delivery(sub.ID, pending, 2)
@@ -105,7 +105,7 @@ func TestHistoryOfADelivery(t *testing.T) {
 			a.Response.Header["X-Request-Id"][0] != "r-1" || a.Request.Header["Webhook-Id"][0] != v.ID {
 			t.Errorf("attempt %+v", a)
 		}
-		if a.Response.Header["Set-Cookie"][0] != hidden || a.Request.Header["X-Token"][0] != hidden || a.Request.Header["Webhook-Signature"][0] != hidden {
+		if a.Response.Header["Set-Cookie"][0] != hidden || a.Request.Header["X-Token"][0] != hidden || a.Request.Header["X-Lower"][0] != hidden || a.Request.Header["Webhook-Signature"][0] != hidden {
 			t.Errorf("a secret is kept: %v", a.Request.Header)
 		}
 	}
