@@ -108,9 +108,24 @@ func LoadEnv(into any) error {
 	err := envconfig.Process(EnvPrefix, into)
 	var bad *envconfig.ParseError
 	if errors.As(err, &bad) {
-		return fmt.Errorf("the environment variable %s does not hold a %s, correct or unset it", bad.KeyName, bad.TypeName)
+		return fmt.Errorf("the environment variable %s does not hold %s, correct or unset it", bad.KeyName, described(bad.TypeName))
 	}
 	return err
+}
+
+// described says what a variable of a type holds.
+func described(typeName string) string {
+	switch typeName {
+	case "time.Duration":
+		return "a duration such as 90s or 48h"
+	case "config.Networks":
+		return "networks such as 10.1.0.0/16,fd00::/8"
+	case "bool":
+		return "true or false"
+	case "int", "int64":
+		return "a whole number"
+	}
+	return "a " + typeName
 }
 
 // Networks are networks, written as prefixes (10.1.0.0/16, fd00::/8) with commas

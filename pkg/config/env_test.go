@@ -66,13 +66,15 @@ func TestLoadEnv(t *testing.T) {
 
 func TestLoadEnvProblem(t *testing.T) {
 	for name, c := range map[string]struct{ value, kind string }{
-		"BELAY_SHUTDOWN_GRACE": {"soon", "time.Duration"},
-		"BELAY_ALLOW_NETWORKS": {"10.1.0.0/16,localhost", "config.Networks"},
+		"BELAY_SHUTDOWN_GRACE":  {"soon", "a duration such as 90s or 48h"},
+		"BELAY_ALLOW_HTTP":      {"perhaps", "true or false"},
+		"BELAY_OUTBOX_ATTEMPTS": {"1k", "a whole number"},
+		"BELAY_ALLOW_NETWORKS":  {"10.1.0.0/16,localhost", "networks such as 10.1.0.0/16,fd00::/8"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv(name, c.value)
 			err := config.LoadEnv(&everything{})
-			want := "the environment variable " + name + " does not hold a " + c.kind + ", correct or unset it"
+			want := "the environment variable " + name + " does not hold " + c.kind + ", correct or unset it"
 			if err == nil || err.Error() != want {
 				t.Errorf("got %v, want %s", err, want)
 			}
