@@ -185,7 +185,7 @@ func (f *fanout) writeShard(ctx context.Context, h *stream.Held, e *event.Event,
 // notifications.
 func (f *fanout) store(ctx context.Context, deliveries []stream.Message) error {
 	if len(deliveries) == 1 {
-		return f.broker.PublishTogether(deliveries[0])
+		return f.broker.PublishTogether(ctx, deliveries[0])
 	}
 	return f.broker.PublishEach(ctx, deliveries)
 }

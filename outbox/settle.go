@@ -40,7 +40,7 @@ func (s *shard) settle(h *stream.Held, r *result) error {
 	return s.done(ctx, h, outcomeAttempted)
 }
 
-// insist waits out an outage of the broker, up to the end of ctx.
+// insist waits out an outage of the broker, up to the end of ctx. Each try has a while of its own.
 func (s *sender) insist(ctx context.Context, write func(context.Context) error) error {
 	return stream.WaitOut(ctx, func() error { return write(s.writing.Context()) })
 }
@@ -90,7 +90,7 @@ func (s *shard) record(ctx context.Context, r *result) error {
 		return err
 	}
 	if r.recorded == recordUntried {
-		r.recorded, err = recordTried, s.broker.PublishTogether(record)
+		r.recorded, err = recordTried, s.broker.PublishTogether(ctx, record)
 	} else { // what another one has spoilt for all
 		_, err = s.broker.Publish(ctx, record)
 	}

@@ -152,7 +152,8 @@ func (r *run) start(open, work context.Context, msg *nats.Msg) {
 	r.pace.taken++
 	r.holding.add(h)
 	r.waiting <- taken{open, h} // there is a place for each that is held
-	if len(r.waiting) > 0 {     // nobody waited for it
+	if len(r.waiting) > 0 {
+		// Nobody waited for it.
 		r.running.Go(func() { r.workOn(work) })
 	}
 }

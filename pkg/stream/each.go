@@ -65,18 +65,20 @@ const maxTogether = 256
 
 // PublishTogether stores a message together with those that others store at the same time:
 // they are sent in one go, and confirmed in one. If one of them is not stored it fails for
-// all, with [ErrUnavailable]: it is not known which ones are.
-func (b *Broker) PublishTogether(m Message) error { return b.together.add(m) }
+// all, with [ErrUnavailable]: it is not known which ones are. So it does when ctx ends.
+func (b *Broker) PublishTogether(ctx context.Context, m Message) error {
+	err := b.together.addWithin(ctx, m)
+	if err != nil && !errors.Is(err, ErrUnavailable) {
+		err = join(ErrUnavailable, err)
+	}
+	return err
+}
 
-// newTogether makes the groups of [Broker.PublishTogether]. Its members wait for one
-// another, so none of them says how long.
+// newTogether makes the groups of [Broker.PublishTogether]. A group has no context, as each
+// of its members has another: [Broker.PublishEach] bounds it.
 func (b *Broker) newTogether() *groups[Message] {
 	return &groups[Message]{limit: maxTogether, commit: func(all []Message) error {
-		err := b.PublishEach(context.Background(), all)
-		if err != nil && !errors.Is(err, ErrUnavailable) {
-			err = join(ErrUnavailable, err)
-		}
-		return err
+		return b.PublishEach(context.Background(), all)
 	}}
 }
 

@@ -202,7 +202,7 @@ func TestPublishTogether(t *testing.T) {
 	var together sync.WaitGroup
 	for i := range good {
 		together.Go(func() {
-			if err := b.PublishTogether(message(i)); err != nil {
+			if err := b.PublishTogether(t.Context(), message(i)); err != nil {
 				t.Error(err)
 			}
 		})
@@ -211,11 +211,17 @@ func TestPublishTogether(t *testing.T) {
 	if first, last := b.State(t.Context(), stream.Out(0)); first != 1 || last != good {
 		t.Errorf("stored from %d to %d, want all %d once", first, last, good)
 	}
-	if err := b.PublishTogether(tooLarge); !errors.Is(err, stream.ErrUnavailable) || !errors.Is(err, stream.ErrTooLarge) {
+	if err := b.PublishTogether(t.Context(), tooLarge); !errors.Is(err, stream.ErrUnavailable) || !errors.Is(err, stream.ErrTooLarge) {
 		t.Errorf("got %v, want an error after which to try again alone", err)
 	}
-	if err := b.PublishTogether(message(good)); err != nil {
+	if err := b.PublishTogether(t.Context(), message(good)); err != nil {
 		t.Error(err)
+	}
+	ended, end := context.WithCancel(t.Context())
+	end()
+	// It may be stored in that moment.
+	if err := b.PublishTogether(ended, message(good+1)); err != nil && !errors.Is(err, stream.ErrUnavailable) {
+		t.Errorf("got %v for who waits no longer", err)
 	}
 }
 
